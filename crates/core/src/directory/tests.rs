@@ -1,0 +1,194 @@
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use super::*;
+use crate::fake::{FakeRegistry, Fault, instance};
+use crate::{Event, ServiceName};
+
+fn orders() -> ServiceName {
+    ServiceName::new("orders").expect("name")
+}
+
+fn directory(registry: &Arc<FakeRegistry>) -> Directory {
+    let registry: Arc<dyn Registry> = Arc::clone(registry) as _;
+    Directory::new(registry, DirectoryOptions::new())
+}
+
+fn seeded(nodes: usize) -> Arc<FakeRegistry> {
+    let registry = FakeRegistry::new();
+    for n in 0..nodes {
+        registry.state.put(instance("orders", &format!("n{n}")));
+    }
+    registry
+}
+
+async fn until(followed: &Followed, wanted: impl Fn(&Followed) -> bool) {
+    let reached = async {
+        while !wanted(followed) {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(120), reached)
+        .await
+        .expect("reaches the state");
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_reach_every_reader_through_one_watch() {
+    let registry = seeded(3);
+    let directory = directory(&registry);
+    let first = (0..100).map(|_| directory.follow(orders()));
+    let all: Vec<Followed> = futures_util::future::join_all(first)
+        .await
+        .into_iter()
+        .collect::<Result<_>>()
+        .expect("followed");
+    assert_eq!(registry.state.watches.load(Ordering::SeqCst), 1);
+    registry.state.put(instance("orders", "new"));
+    registry.state.remove(&instance("orders", "n0").key());
+    for mut followed in all {
+        until(&followed, |followed| followed.members().version() == 3).await;
+        assert_eq!(followed.changed().await.len(), 3);
+        assert_eq!(followed.freshness(), Freshness::Live);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_registry_empties_nothing_and_missed_deletions_are_made_good() {
+    let registry = seeded(5);
+    let followed = directory(&registry).follow(orders()).await.expect("follow");
+    for fault in [
+        Fault::Fail(ErrorKind::Unavailable),
+        Fault::Fail(ErrorKind::Denied),
+        Fault::Fail(ErrorKind::Corrupt),
+        Fault::Hang,
+    ] {
+        registry.state.put(instance("orders", "gone"));
+        until(&followed, |followed| followed.members().len() == 6).await;
+        registry.state.set_fault(Some(fault));
+        registry.state.cut_watches();
+        registry.state.remove(&instance("orders", "gone").key());
+        sleep(Duration::from_secs(3600)).await;
+        assert_eq!(followed.members().len(), 6, "{fault:?}");
+        assert!(matches!(followed.freshness(), Freshness::Stale { .. }));
+        assert!(followed.error().is_some());
+        registry.state.set_fault(None);
+        let healed = Instant::now();
+        until(&followed, |followed| {
+            followed.freshness() == Freshness::Live
+        })
+        .await;
+        assert!(healed.elapsed() <= Duration::from_secs(16), "{fault:?}");
+        assert_eq!(followed.members().len(), 5);
+        assert_eq!(followed.verify().await.expect("verify"), []);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_loses_events_is_made_good_by_the_relist() {
+    let registry = seeded(2);
+    let followed = directory(&registry).follow(orders()).await.expect("follow");
+    let ghost = Arc::new(instance("orders", "ghost"));
+    let lie = Event::Changed(vec![crate::Change::Upsert(ghost)]);
+    registry.state.tell(lie);
+    until(&followed, |followed| followed.members().len() == 3).await;
+    assert_eq!(followed.verify().await.expect("verify").len(), 1);
+    sleep(Duration::from_secs(80)).await;
+    assert_eq!(followed.members().len(), 2);
+    assert_eq!(registry.state.open_watchers(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cold_start_with_a_dead_registry_is_told_within_the_connect_timeout() {
+    let registry = FakeRegistry::new();
+    for (fault, kind) in [
+        (Fault::Hang, ErrorKind::Unavailable),
+        (Fault::Fail(ErrorKind::Unavailable), ErrorKind::Unavailable),
+        (Fault::Fail(ErrorKind::Denied), ErrorKind::Denied),
+    ] {
+        registry.state.set_fault(Some(fault));
+        let begun = Instant::now();
+        let error = directory(&registry)
+            .follow(orders())
+            .await
+            .expect_err("nothing is known");
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(begun.elapsed() <= Duration::from_millis(2100));
+    }
+}
+
+#[tokio::test]
+async fn a_cold_start_is_served_from_the_disk_snapshot() {
+    let folder = tempfile::tempdir().expect("folder");
+    let registry = seeded(3);
+    let shared: Arc<dyn Registry> = Arc::clone(&registry) as _;
+    let options = DirectoryOptions::new().with_disk(folder.path());
+    let directory = Directory::new(Arc::clone(&shared), options.clone());
+    directory.follow(orders()).await.expect("follow");
+    let file = folder.path().join("orders.snapshot.json");
+    while !file.exists() {
+        sleep(Duration::from_millis(20)).await;
+    }
+    drop(directory);
+
+    registry
+        .state
+        .set_fault(Some(Fault::Fail(ErrorKind::Unavailable)));
+    let directory = Directory::new(Arc::clone(&shared), options);
+    let followed = directory.follow(orders()).await.expect("from disk");
+    assert_eq!(followed.members().len(), 3);
+    assert!(matches!(followed.freshness(), Freshness::Stale { .. }));
+    registry.state.set_fault(None);
+    registry.state.remove(&instance("orders", "n0").key());
+    until(&followed, |followed| {
+        followed.freshness() == Freshness::Live
+    })
+    .await;
+    assert_eq!(followed.members().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_service_is_remembered_for_a_moment_and_then_let_go() {
+    let registry = FakeRegistry::new();
+    let directory = directory(&registry);
+    let followed = directory.follow(orders()).await.expect("follow");
+    assert!(followed.members().is_empty());
+    let again = directory.follow(orders()).await.expect("follow");
+    assert_eq!(registry.state.watches.load(Ordering::SeqCst), 1);
+    drop((followed, again));
+    sleep(Duration::from_secs(200)).await;
+    assert_eq!(registry.state.open_watchers(), 0);
+    assert!(directory.shared.lock().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_directory_frees_its_watches() {
+    let registry = seeded(1);
+    let directory = directory(&registry);
+    for round in 0..1000 {
+        let name = ServiceName::new(&format!("s{round}")).expect("name");
+        directory.follow(name).await.expect("follow");
+    }
+    assert_eq!(registry.state.open_watchers(), 1000);
+    drop(directory);
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(registry.state.open_watchers(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mass_departure_leaves_a_fallback_until_the_window_has_passed() {
+    let registry = seeded(10);
+    let followed = directory(&registry).follow(orders()).await.expect("follow");
+    for n in 0..10 {
+        let key = instance("orders", &format!("n{n}")).key();
+        registry.state.remove(&key);
+        sleep(Duration::from_millis(100)).await;
+        assert!(followed.members().candidates().count() >= 5);
+    }
+    assert_eq!(followed.members().len(), 0);
+    assert_eq!(followed.members().fallback().count(), 10);
+    sleep(Duration::from_secs(90)).await;
+    assert!(followed.members().is_empty());
+}

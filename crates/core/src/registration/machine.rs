@@ -1,0 +1,327 @@
+//! The keeper's decisions, as a pure step: what happened goes in, what to do next comes out.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::clock::{self, Backoff};
+use crate::{Error, ErrorKind};
+
+use super::{Standing, State};
+
+/// First delay after a failure.
+const BACKOFF_BASE: Duration = Duration::from_millis(100);
+/// Longest delay between two tries.
+pub(super) const BACKOFF_CAP: Duration = Duration::from_secs(5);
+/// So many leases in a row, each lost within a ttl of its registration, are a quarrel.
+const QUARREL: u32 = 3;
+/// Longest spread of re-registrations after a loss.
+const RETURN_SPREAD: Duration = Duration::from_secs(3);
+
+/// What happened.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// The record was written and a lease with this ttl granted.
+    Registered(Duration),
+    /// The record could not be written.
+    RegisterFailed(Error),
+    /// The lease was renewed, or the record updated under it.
+    Renewed,
+    /// Renewing or updating failed.
+    RenewFailed(Error),
+    /// The backend told that the record or the lease is gone.
+    Lost(Error),
+}
+
+/// What to do next, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Register at this moment.
+    Register(Instant),
+    /// Renew at this moment.
+    Renew(Instant),
+}
+
+/// The keeper's state.
+#[derive(Debug)]
+pub(super) struct Machine {
+    wanted_interval: Option<Duration>,
+    ttl: Option<Duration>,
+    last_success: Instant,
+    registered: Instant,
+    /// How many leases in a row were lost within a ttl of their registration.
+    quarrel: u32,
+    backoff: Backoff,
+    standing: Standing,
+}
+
+impl Machine {
+    pub(super) fn new(wanted_interval: Option<Duration>, now: Instant) -> Self {
+        Self {
+            wanted_interval,
+            ttl: None,
+            last_success: now,
+            registered: now,
+            quarrel: 0,
+            backoff: Backoff::new(BACKOFF_BASE, BACKOFF_CAP),
+            standing: Standing {
+                state: State::Registering,
+                ttl: None,
+                cause: None,
+                since: now,
+            },
+        }
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        self.standing.clone()
+    }
+
+    pub(super) fn step(&mut self, input: Input, now: Instant) -> Next {
+        match input {
+            Input::Registered(ttl) => {
+                self.ttl = Some(ttl);
+                self.registered = now;
+                self.succeeded(now)
+            }
+            Input::Renewed => self.succeeded(now),
+            Input::RegisterFailed(error) => {
+                let state = match self.standing.state {
+                    State::Lost => State::Lost,
+                    _ if error.is_transient() => State::Registering,
+                    _ => State::Degraded,
+                };
+                let delay = self.delay(&error);
+                self.enter(state, Some(error), now);
+                Next::Register(now + delay)
+            }
+            Input::RenewFailed(error) if error.kind() == ErrorKind::LeaseLost => {
+                self.lost(error, now)
+            }
+            Input::Lost(error) => self.lost(error, now),
+            Input::RenewFailed(error) => {
+                let delay = self.delay(&error);
+                let gone = self.ttl.is_none_or(|ttl| now >= self.last_success + ttl);
+                if gone {
+                    self.enter(State::Lost, Some(error), now);
+                    return Next::Register(now + delay);
+                }
+                self.enter(State::Degraded, Some(error), now);
+                Next::Renew(now + delay)
+            }
+        }
+    }
+
+    fn succeeded(&mut self, now: Instant) -> Next {
+        self.last_success = now;
+        self.backoff.reset();
+        self.enter(State::Live, None, now);
+        // Earlier than the interval by up to a fifth: beats of records that were born together
+        // drift apart, and none is late.
+        let interval = self.interval();
+        let beat = interval.mul_f64(1.0 - fastrand::f64() / 5.0);
+        Next::Renew(clock::slot(now + beat, now))
+    }
+
+    fn lost(&mut self, error: Error, now: Instant) -> Next {
+        self.enter(State::Lost, Some(error), now);
+        let young = self.ttl.is_some_and(|ttl| now < self.registered + ttl);
+        self.quarrel = if young {
+            self.quarrel.saturating_add(1)
+        } else {
+            0
+        };
+        let interval = self.interval();
+        // Lost young may be chance; lost young three times, and somebody else claims the record.
+        // Two who answered each other at once would write it several times a second, for ever.
+        let (least, spread) = if self.quarrel >= QUARREL {
+            (interval, interval.min(BACKOFF_CAP))
+        } else {
+            (Duration::ZERO, (interval / 3).min(RETURN_SPREAD))
+        };
+        Next::Register(now + least + spread.mul_f64(fastrand::f64()))
+    }
+
+    fn interval(&self) -> Duration {
+        let ttl = self.ttl.unwrap_or(super::DEFAULT_TTL);
+        match self.wanted_interval {
+            Some(interval) if interval < ttl => interval,
+            _ => ttl / 3,
+        }
+    }
+
+    fn delay(&mut self, error: &Error) -> Duration {
+        if error.is_transient() {
+            self.backoff.next()
+        } else {
+            clock::jittered(BACKOFF_CAP.mul_f64(0.8), 0.2)
+        }
+    }
+
+    fn enter(&mut self, state: State, cause: Option<Error>, now: Instant) {
+        if self.standing.state != state {
+            self.standing.since = now;
+        }
+        self.standing.state = state;
+        self.standing.ttl = self.ttl;
+        self.standing.cause = cause;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TTL: Duration = Duration::from_secs(30);
+
+    fn live(wanted: Option<Duration>) -> (Machine, Instant) {
+        let now = Instant::now();
+        let mut machine = Machine::new(wanted, now);
+        machine.step(Input::Registered(TTL), now);
+        (machine, now)
+    }
+
+    fn error(kind: ErrorKind) -> Error {
+        Error::new(kind, "test")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_beat_comes_within_the_interval_that_follows_the_granted_ttl() {
+        for (wanted, interval) in [
+            (None, TTL / 3),
+            (Some(Duration::from_secs(15)), Duration::from_secs(15)),
+            (Some(Duration::from_secs(40)), TTL / 3),
+        ] {
+            for _ in 0..200 {
+                let (mut machine, now) = live(wanted);
+                let Next::Renew(at) = machine.step(Input::Renewed, now) else {
+                    panic!("a renewed lease is renewed again");
+                };
+                assert!(at <= now + interval, "{:?}", at - now);
+                assert!(at + clock::SLOT >= now + interval.mul_f64(0.8));
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_failure_is_followed_by_another_try() {
+        use ErrorKind::*;
+        for kind in [
+            Config,
+            Unsupported,
+            NotFound,
+            LeaseLost,
+            Denied,
+            Unavailable,
+            Timeout,
+            Throttled,
+            Corrupt,
+            Closed,
+            Internal,
+        ] {
+            let (mut machine, now) = live(None);
+            for n in 0..100 {
+                let now = now + Duration::from_secs(n);
+                let input = if n % 2 == 0 {
+                    Input::RenewFailed(error(kind))
+                } else {
+                    Input::RegisterFailed(error(kind))
+                };
+                let (Next::Register(at) | Next::Renew(at)) = machine.step(input, now);
+                // Only a record that others claim too is left alone for longer.
+                let quarrel = kind == LeaseLost;
+                let most = BACKOFF_CAP + if quarrel { TTL / 3 } else { Duration::ZERO };
+                assert!(at <= now + most, "{kind}: {:?}", at - now);
+            }
+            assert_ne!(machine.standing().state, State::Live);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failing_lease_is_degraded_until_its_ttl_has_passed_and_lost_then() {
+        let (mut machine, now) = live(None);
+        let just_before = now + TTL - Duration::from_millis(1);
+        let next = machine.step(
+            Input::RenewFailed(error(ErrorKind::Unavailable)),
+            just_before,
+        );
+        assert!(matches!(next, Next::Renew(_)));
+        assert_eq!(machine.standing().state, State::Degraded);
+        let next = machine.step(Input::RenewFailed(error(ErrorKind::Unavailable)), now + TTL);
+        assert!(matches!(next, Next::Register(_)));
+        assert_eq!(machine.standing().state, State::Lost);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_lease_is_registered_anew_spread_over_a_third_of_the_interval() {
+        let mut latest = Duration::ZERO;
+        for _ in 0..500 {
+            let (mut machine, now) = live(Some(Duration::from_secs(6)));
+            let Next::Register(at) = machine.step(Input::Lost(error(ErrorKind::LeaseLost)), now)
+            else {
+                panic!("a lost lease is registered anew");
+            };
+            latest = latest.max(at - now);
+        }
+        assert!(latest <= Duration::from_secs(2));
+        assert!(
+            latest >= Duration::from_secs(1),
+            "spread, not at once: {latest:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_who_claim_one_record_come_to_write_it_once_an_interval_at_most() {
+        let begun = Instant::now();
+        let mut machines = [Machine::new(None, begun), Machine::new(None, begun)];
+        let (mut now, mut writer, mut writes) = (begun, 0, Vec::new());
+        while now < begun + TTL * 20 {
+            machines[writer].step(Input::Registered(TTL), now);
+            writes.push(now);
+            // The other one is told at once that the record is not its own any more.
+            writer = 1 - writer;
+            let Next::Register(at) =
+                machines[writer].step(Input::Lost(error(ErrorKind::LeaseLost)), now)
+            else {
+                panic!("a lost lease is registered anew");
+            };
+            assert!(at <= now + TTL / 3 + BACKOFF_CAP, "{:?}", at - now);
+            now = at;
+        }
+        let at_first = 2 * QUARREL as usize;
+        let gaps = writes
+            .windows(2)
+            .skip(at_first)
+            .map(|pair| pair[1] - pair[0]);
+        assert!(gaps.min() >= Some(TTL / 3), "{writes:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_lived_for_a_ttl_is_returned_to_quickly_again() {
+        let (mut machine, mut now) = live(None);
+        for _ in 0..4 {
+            machine.step(Input::Lost(error(ErrorKind::LeaseLost)), now);
+            machine.step(Input::Registered(TTL), now);
+        }
+        now += TTL;
+        let Next::Register(at) = machine.step(Input::Lost(error(ErrorKind::LeaseLost)), now) else {
+            panic!("a lost lease is registered anew");
+        };
+        assert!(at <= now + TTL / 9, "{:?}", at - now);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_is_tried_again_slowly_and_shows_as_degraded() {
+        let now = Instant::now();
+        let mut machine = Machine::new(None, now);
+        let Next::Register(at) = machine.step(Input::RegisterFailed(error(ErrorKind::Denied)), now)
+        else {
+            panic!("a refused registration is tried again");
+        };
+        assert!(at >= now + Duration::from_secs(3));
+        assert_eq!(machine.standing().state, State::Degraded);
+        machine.step(Input::Registered(TTL), at);
+        assert_eq!(machine.standing().state, State::Live);
+        assert!(machine.standing().cause.is_none());
+    }
+}

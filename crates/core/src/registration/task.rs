@@ -1,0 +1,252 @@
+//! The keeper's shell: performs what the machine decides.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, sleep_until};
+
+use crate::{Error, ErrorKind, Instance, Lease, RegisterOptions, Registry, Result};
+
+use super::machine::{Input, Machine, Next};
+use super::{Standing, State};
+
+/// Writes of one process that are under way at once. Ten thousand registrations that start, or
+/// lose their leases, together would otherwise queue in the backend until they time out there.
+static WRITES: Semaphore = Semaphore::const_new(256);
+
+/// What the owner of a registration wants.
+#[derive(Debug)]
+pub(super) struct Wish {
+    pub(super) instance: Instance,
+    pub(super) generation: u64,
+    pub(super) release: bool,
+}
+
+impl Wish {
+    pub(super) fn new(instance: Instance) -> Self {
+        Self {
+            instance,
+            generation: 1,
+            release: false,
+        }
+    }
+}
+
+/// What has become of it.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// The latest generation that was written or refused.
+    pub(super) written: u64,
+    /// Why that generation was refused.
+    pub(super) refusal: Option<Error>,
+    /// The result of the release, once asked for.
+    pub(super) released: Option<Result<()>>,
+}
+
+/// The task that keeps one instance registered.
+pub(super) struct Keeper {
+    pub(super) registry: Arc<dyn Registry>,
+    pub(super) machine: Machine,
+    pub(super) ttl: Duration,
+    pub(super) wish: watch::Receiver<Wish>,
+    pub(super) progress: watch::Sender<Progress>,
+    pub(super) standing: watch::Sender<Standing>,
+}
+
+impl Keeper {
+    /// Runs until released, or until the registration is dropped.
+    pub(super) async fn run(mut self) {
+        let mut lease: Option<Box<dyn Lease>> = None;
+        let mut next = Next::Register(Instant::now());
+        loop {
+            let wake = self.wait(next, lease.as_deref()).await;
+            let input = match (wake, next, &mut lease) {
+                (Wake::Release, _, _) => break,
+                (Wake::Lost(error), _, _) => Input::Lost(error),
+                (Wake::Wished | Wake::Due, Next::Renew(_), Some(held)) => {
+                    // A beat also carries what could not be written before.
+                    let stale = self.wish.borrow().generation > self.progress.borrow().written;
+                    if stale {
+                        self.update(&mut **held).await
+                    } else {
+                        renew(&mut **held).await
+                    }
+                }
+                (Wake::Wished, Next::Register(_), _) => continue,
+                (Wake::Due, _, _) => self.register(&mut lease).await,
+                (Wake::Wished, Next::Renew(_), None) => continue,
+            };
+            next = self.step(input);
+        }
+        self.release(lease).await;
+    }
+
+    /// Waits until something is to be done.
+    async fn wait(&mut self, next: Next, lease: Option<&dyn Lease>) -> Wake {
+        let (Next::Register(at) | Next::Renew(at)) = next;
+        let watched = lease.filter(|_| matches!(next, Next::Renew(_)));
+        let lost = async {
+            match watched {
+                Some(lease) => lease.lost().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            release = wished(&mut self.wish) => if release { Wake::Release } else { Wake::Wished },
+            error = lost => Wake::Lost(error),
+            () = sleep_until(at) => Wake::Due,
+        }
+    }
+
+    /// Runs to its end even when a release is asked for meanwhile: a registration whose outcome
+    /// is unknown could not be undone.
+    async fn register(&mut self, lease: &mut Option<Box<dyn Lease>>) -> Input {
+        *lease = None;
+        let _turn = WRITES.acquire().await;
+        let (instance, generation) = self.wanted();
+        let options = RegisterOptions::new(self.ttl);
+        let result = self.registry.register(&instance, options).await;
+        match result {
+            Ok(granted) => {
+                let ttl = granted.ttl();
+                *lease = Some(granted);
+                self.wrote(generation, None);
+                Input::Registered(ttl)
+            }
+            Err(error) => {
+                if refused(&error) {
+                    self.wrote(generation, Some(error.clone()));
+                }
+                Input::RegisterFailed(error)
+            }
+        }
+    }
+
+    async fn update(&mut self, lease: &mut dyn Lease) -> Input {
+        let (instance, generation) = self.wanted();
+        match lease.update(&instance).await {
+            Ok(()) => {
+                self.wrote(generation, None);
+                // Not every backend prolongs a lease when its record is written.
+                renew(lease).await
+            }
+            Err(error) if refused(&error) => {
+                self.wrote(generation, Some(error));
+                renew(lease).await
+            }
+            Err(error) => Input::RenewFailed(error),
+        }
+    }
+
+    async fn release(self, lease: Option<Box<dyn Lease>>) {
+        // A registry that does not answer is not worth queueing for.
+        let live = self.standing.borrow().state == State::Live;
+        let _turn = if live {
+            Some(WRITES.acquire().await)
+        } else {
+            None
+        };
+        let result = match lease {
+            Some(lease) => match lease.revoke().await {
+                Err(error) if error.kind() == ErrorKind::LeaseLost => Ok(()),
+                result => result,
+            },
+            None => Ok(()),
+        };
+        let from = self.standing.borrow().state;
+        let cause = result.as_ref().err().cloned();
+        self.standing.send_modify(|standing| {
+            standing.state = State::Released;
+            standing.since = Instant::now();
+            standing.cause = cause.clone();
+        });
+        self.tell(from, State::Released, cause.as_ref());
+        self.progress
+            .send_modify(|progress| progress.released = Some(result));
+    }
+
+    fn step(&mut self, input: Input) -> Next {
+        let next = self.machine.step(input, Instant::now());
+        let standing = self.machine.standing();
+        let from = self.standing.borrow().state;
+        if from != standing.state {
+            self.tell(from, standing.state, standing.cause.as_ref());
+        }
+        let same_cause = |old: &Standing| {
+            old.cause.as_ref().map(Error::kind) == standing.cause.as_ref().map(Error::kind)
+        };
+        self.standing.send_if_modified(|old| {
+            let news = old.state != standing.state || !same_cause(old) || old.ttl != standing.ttl;
+            *old = standing.clone();
+            news
+        });
+        next
+    }
+
+    /// One log line and one count a change of state, never one a beat.
+    fn tell(&self, from: State, to: State, cause: Option<&Error>) {
+        let key = self.wish.borrow().instance.key();
+        let driver = self.registry.profile().driver;
+        metrics::counter!(
+            "waypost_registration_transitions_total",
+            "service" => key.service.to_string(), "state" => to.as_str(),
+        )
+        .increment(1);
+        let cause = cause.map(Error::chain).unwrap_or_default();
+        let (from, to_name) = (from.as_str(), to.as_str());
+        match to {
+            State::Live | State::Released | State::Registering => {
+                tracing::info!(driver, %key, from, to = to_name, cause, "registration");
+            }
+            State::Degraded | State::Lost => {
+                tracing::warn!(driver, %key, from, to = to_name, cause, "registration");
+            }
+        }
+    }
+
+    fn wanted(&self) -> (Instance, u64) {
+        let wish = self.wish.borrow();
+        (wish.instance.clone(), wish.generation)
+    }
+
+    fn wrote(&self, generation: u64, refusal: Option<Error>) {
+        self.progress.send_if_modified(|progress| {
+            let news = progress.written < generation;
+            if news {
+                progress.written = generation;
+                progress.refusal = refusal;
+            }
+            news
+        });
+    }
+}
+
+enum Wake {
+    Due,
+    Wished,
+    Lost(Error),
+    Release,
+}
+
+/// Waits for a wish; tells whether it is to release. Pending once the registration is dropped:
+/// the task is being aborted then, and must not revoke on its way out.
+async fn wished(wish: &mut watch::Receiver<Wish>) -> bool {
+    match wish.changed().await {
+        Ok(()) => wish.borrow_and_update().release,
+        Err(_) => std::future::pending().await,
+    }
+}
+
+async fn renew(lease: &mut dyn Lease) -> Input {
+    match lease.renew().await {
+        Ok(()) => Input::Renewed,
+        Err(error) => Input::RenewFailed(error),
+    }
+}
+
+/// Whether the registry will never take this content.
+fn refused(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Config | ErrorKind::Unsupported)
+}

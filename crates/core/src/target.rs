@@ -1,0 +1,445 @@
+//! Which registry to use, as a person writes it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::{Error, Result};
+
+/// A text that must not be seen: redacted in `Debug`, never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps `text`.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself. Hand it to the client that needs it and nothing else.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// Where a target's text came from. A password on a command line is seen by every process of the
+/// machine, so that one is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A command-line flag.
+    Flag,
+    /// An environment variable.
+    Environment,
+    /// A configuration file.
+    File,
+    /// The program itself.
+    Code,
+}
+
+/// A parsed registry choice: driver, addresses, path, options, credentials.
+///
+/// Written as a name with addresses apart (`etcd` and `10.0.0.1:2379,10.0.0.2:2379`) or as one
+/// URL (`etcd://10.0.0.1,10.0.0.2/prefix?option=value`). `url::Url` refuses several hosts, hence
+/// this small parser. Values may be percent-encoded; `https://` before an address asks for TLS.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Target {
+    driver: String,
+    addresses: Vec<String>,
+    path: String,
+    options: BTreeMap<String, String>,
+    username: Option<String>,
+    password: Option<Secret>,
+    tls: bool,
+}
+
+impl Target {
+    /// A target without address, path or options: the driver's defaults.
+    ///
+    /// # Errors
+    /// As [`Target::parse`].
+    pub fn new(driver: &str) -> Result<Self> {
+        if driver.is_empty() {
+            return Err(Error::config("the registry's name is empty"));
+        }
+        let odd = |c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_');
+        if driver.len() > 32 || driver.contains(odd) {
+            return Err(Error::config(format!(
+                "registry {:?} is no name; lower-case letters, digits, `-` and `_` are allowed",
+                driver.chars().take(40).collect::<String>()
+            )));
+        }
+        Ok(Self {
+            driver: driver.to_owned(),
+            addresses: Vec::new(),
+            path: String::new(),
+            options: BTreeMap::new(),
+            username: None,
+            password: None,
+            tls: false,
+        })
+    }
+
+    /// Parses `registry` (a name or a URL) with `addresses` given apart.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) naming the part and the rule it breaks; a
+    /// secret is never part of the message.
+    pub fn parse(registry: &str, addresses: Option<&str>, origin: Origin) -> Result<Self> {
+        let Some((scheme, rest)) = registry.split_once("://") else {
+            let mut target = Self::new(registry)?;
+            if let Some(addresses) = addresses {
+                target.take_addresses(addresses, origin)?;
+            }
+            return Ok(target);
+        };
+        let mut target = Self::new(scheme)?;
+        if addresses.is_some_and(|addresses| !addresses.is_empty()) {
+            return Err(Error::config(format!(
+                "the registry is given as a {scheme}:// URL and addresses are given apart; use one"
+            )));
+        }
+        let (rest, query) = match rest.split_once('?') {
+            Some((rest, query)) => (rest, Some(query)),
+            None => (rest, None),
+        };
+        let slash = rest.find('/').unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(slash);
+        target.path = decode(path, "path")?;
+        target.take_addresses(authority, origin)?;
+        for pair in query
+            .unwrap_or("")
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+        {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let key = decode(key, "option")?;
+            let value = decode(value, &key)?;
+            match key.as_str() {
+                "username" => target.username = Some(value),
+                "password" => target.set_password(value, origin)?,
+                _ => {
+                    if target.options.contains_key(&key) {
+                        return Err(Error::config(format!("option {key:?} is given twice")));
+                    }
+                    target.options.insert(key, value);
+                }
+            }
+        }
+        Ok(target)
+    }
+
+    fn take_addresses(&mut self, list: &str, origin: Origin) -> Result<()> {
+        let list = match list.rsplit_once('@') {
+            Some((user, list)) => {
+                let (before, user) = match user.rsplit_once("://") {
+                    Some((scheme, user)) => (format!("{scheme}://"), user),
+                    None => (String::new(), user),
+                };
+                let (name, password) = match user.split_once(':') {
+                    Some((name, password)) => (name, Some(password)),
+                    None => (user, None),
+                };
+                self.username = Some(decode(name, "user name")?);
+                if let Some(password) = password {
+                    self.set_password(decode(password, "password")?, origin)?;
+                }
+                format!("{before}{list}")
+            }
+            None => list.to_owned(),
+        };
+        let mut plain = false;
+        for address in list.split(',').map(str::trim).filter(|a| !a.is_empty()) {
+            let address = if let Some(address) = address.strip_prefix("https://") {
+                self.tls = true;
+                address.trim_end_matches('/')
+            } else if let Some(address) = address.strip_prefix("http://") {
+                plain = true;
+                address.trim_end_matches('/')
+            } else {
+                address
+            };
+            self.addresses.push(decode(address, "address")?);
+        }
+        if self.tls && plain {
+            return Err(Error::config(
+                "addresses mix http:// and https://; use one for all",
+            ));
+        }
+        Ok(())
+    }
+
+    fn set_password(&mut self, password: String, origin: Origin) -> Result<()> {
+        if origin == Origin::Flag {
+            return Err(Error::config(
+                "a password on the command line can be read by every process of this machine; \
+                 give it in the environment or in a file",
+            ));
+        }
+        self.password = Some(Secret(password));
+        Ok(())
+    }
+
+    /// Sets an option as if it stood in the URL; one that is there already stays.
+    #[must_use]
+    pub fn with_option(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.options.entry(key.into()).or_insert(value.into());
+        self
+    }
+
+    /// Replaces the addresses.
+    #[must_use]
+    pub fn with_addresses(
+        mut self,
+        addresses: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        self.addresses = addresses.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets the path.
+    #[must_use]
+    pub fn with_path(mut self, path: impl Into<String>) -> Self {
+        self.path = path.into();
+        self
+    }
+
+    /// Sets user name and password.
+    #[must_use]
+    pub fn with_credentials(mut self, username: impl Into<String>, password: Secret) -> Self {
+        self.username = Some(username.into());
+        self.password = Some(password);
+        self
+    }
+
+    /// The driver's name.
+    #[must_use]
+    pub fn driver(&self) -> &str {
+        &self.driver
+    }
+
+    /// The addresses as written, without scheme; what they mean is the driver's business.
+    #[must_use]
+    pub fn addresses(&self) -> &[String] {
+        &self.addresses
+    }
+
+    /// The path with its leading `/`, or an empty text.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The options, by key.
+    #[must_use]
+    pub fn options(&self) -> &BTreeMap<String, String> {
+        &self.options
+    }
+
+    /// The user name, if one is given.
+    #[must_use]
+    pub fn username(&self) -> Option<&str> {
+        self.username.as_deref()
+    }
+
+    /// The password, if one is given.
+    #[must_use]
+    pub fn password(&self) -> Option<&Secret> {
+        self.password.as_ref()
+    }
+
+    /// Whether an address was written with `https://`.
+    #[must_use]
+    pub fn tls(&self) -> bool {
+        self.tls
+    }
+
+    /// The addresses as `host:port`, with `default_port` where one names none; `default` when no
+    /// address is given.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) with the address and the rule it breaks.
+    pub fn endpoints(&self, default: &str, default_port: u16) -> Result<Vec<String>> {
+        if self.addresses.is_empty() {
+            return Ok(vec![default.to_owned()]);
+        }
+        self.addresses
+            .iter()
+            .map(|address| endpoint(address, default_port))
+            .collect()
+    }
+}
+
+fn endpoint(address: &str, default_port: u16) -> Result<String> {
+    let fault = |rule: &str| Error::config(format!("registry address {address:?} {rule}"));
+    let (host, port) = match address.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (address, None),
+    };
+    let port = match port {
+        None => default_port,
+        Some(port) => match port.parse::<u16>() {
+            Ok(port) if port != 0 => port,
+            _ => return Err(fault("has no valid port; 1 to 65535 are allowed")),
+        },
+    };
+    let inner = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+    let good = match inner {
+        Some(ip) => ip.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            !host.is_empty()
+                && host
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'))
+        }
+    };
+    if !good {
+        return Err(fault("is not host:port"));
+    }
+    Ok(format!("{host}:{port}"))
+}
+
+/// Percent-decodes `text`; `what` names it in an error without showing it.
+fn decode(text: &str, what: &str) -> Result<String> {
+    let fault = || Error::config(format!("the {what} has a broken percent-encoding"));
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let mut digit = || {
+            rest.next()
+                .and_then(|byte| char::from(byte).to_digit(16))
+                .ok_or_else(fault)
+        };
+        let value = digit()? * 16 + digit()?;
+        bytes.push(u8::try_from(value).map_err(|_| fault())?);
+    }
+    let text = String::from_utf8(bytes).map_err(|_| fault())?;
+    if text.chars().any(char::is_control) {
+        return Err(Error::config(format!("the {what} has a control character")));
+    }
+    Ok(text)
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Target")
+            .field("driver", &self.driver)
+            .field("addresses", &self.addresses)
+            .field("path", &self.path)
+            .field("options", &self.options)
+            .field("username", &self.username)
+            .field("password", &self.password)
+            .field("tls", &self.tls)
+            .finish()
+    }
+}
+
+/// The target as a URL, without any secret.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://", self.driver)?;
+        if let Some(username) = &self.username {
+            write!(f, "{username}@")?;
+        }
+        write!(f, "{}{}", self.addresses.join(","), self.path)?;
+        for (n, (key, value)) in self.options.iter().enumerate() {
+            write!(f, "{}{key}={value}", if n == 0 { '?' } else { '&' })?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(registry: &str, addresses: Option<&str>) -> Result<Target> {
+        Target::parse(registry, addresses, Origin::Code)
+    }
+
+    #[test]
+    fn a_url_and_a_name_with_addresses_mean_the_same() {
+        let url = parse("etcd://10.0.0.1,10.0.0.2:99", None).expect("url");
+        let apart = parse("etcd", Some("10.0.0.1,10.0.0.2:99")).expect("apart");
+        assert_eq!(url, apart);
+        assert_eq!(
+            url.endpoints("127.0.0.1:2379", 2379).expect("endpoints"),
+            ["10.0.0.1:2379", "10.0.0.2:99"]
+        );
+    }
+
+    #[test]
+    fn every_part_of_a_url_is_kept() {
+        let target =
+            parse("etcd://ann:p%40ss@a:1,b:2/my/prefix?ca=%2Fx.pem&flag", None).expect("url");
+        assert_eq!(target.addresses(), ["a:1", "b:2"]);
+        assert_eq!(target.path(), "/my/prefix");
+        assert_eq!(target.options()["ca"], "/x.pem");
+        assert_eq!(target.options()["flag"], "");
+        assert_eq!(target.username(), Some("ann"));
+        assert_eq!(target.password().map(Secret::expose), Some("p@ss"));
+        for shown in [format!("{target:?}"), target.to_string()] {
+            assert!(!shown.contains("p@ss"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_password_in_a_flag_is_refused_and_never_shown() {
+        for text in ["etcd://ann:S3CR3T@a", "etcd://a?password=S3CR3T"] {
+            let error = Target::parse(text, None, Origin::Flag).expect_err(text);
+            assert!(!error.chain().contains("S3CR3T"), "{error}");
+            assert!(Target::parse(text, None, Origin::Environment).is_ok());
+        }
+        let error = Target::parse("etcd", Some("ann:S3CR3T@a"), Origin::Flag);
+        assert!(error.is_err());
+    }
+
+    #[test]
+    fn wrong_targets_are_named() {
+        for (registry, addresses, needle) in [
+            ("", None, "empty"),
+            ("Etcd", None, "no name"),
+            ("etcd://a", Some("b"), "use one"),
+            ("etcd://a?x=1&x=2", None, "twice"),
+            ("etcd://a?x=%zz", None, "percent"),
+            ("consul", Some("https://a,http://b"), "mix"),
+        ] {
+            let error = parse(registry, addresses).expect_err(registry).to_string();
+            assert!(error.contains(needle), "{error}");
+        }
+        for address in ["a:0", "a:99999", "a b", ":1", "[x]:1", "a:b", "ftp://a"] {
+            let target = parse("etcd", Some(address)).expect(address);
+            assert!(target.endpoints("d:1", 1).is_err(), "{address}");
+        }
+    }
+
+    #[test]
+    fn https_asks_for_tls() {
+        let target = parse("consul", Some("https://10.0.0.1:8501/")).expect("target");
+        assert!(target.tls());
+        assert_eq!(target.addresses(), ["10.0.0.1:8501"]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_parsed_or_refused_but_never_shows_its_password(text in ".{0,80}") {
+            let url = format!("etcd://user:S3CR3T@{text}");
+            if let Ok(target) = Target::parse(&url, None, Origin::Environment) {
+                let redacted = !format!("{target:?}{target}").contains("S3CR3T");
+                prop_assert!(redacted || text.contains('@'));
+            }
+        }
+    }
+}
