@@ -1,0 +1,251 @@
+//! go-micro's JSON of a record: written exactly, read tolerantly.
+//!
+//! Written: a service with exactly one node, lower-case keys, `null` for what is empty. Read: any
+//! key case, `null` and missing fields, unknown fields, go-micro 1.0's `port` beside a bare host,
+//! several nodes in one record. Refused, with a reason: what is too large, too deep, or breaks a
+//! rule of the model. Nothing that stands in a registry makes the reader panic.
+
+use serde_json::{Map, Value as Json};
+use waypost_core::{
+    Address, Endpoint, Error, Instance, Metadata, Node, NodeId, Result, Service, ServiceName, Value,
+};
+
+use crate::layout::segment;
+
+/// Largest record, in bytes.
+pub const MAX_RECORD: usize = 256 * 1024;
+/// Deepest nesting of a record's JSON.
+pub const MAX_DEPTH: usize = 32;
+
+/// go-micro's JSON of `instance`: a service with exactly one node.
+#[must_use]
+pub fn encode(instance: &Instance) -> Vec<u8> {
+    // Writing to a vector cannot fail, and all keys of the model's maps are texts.
+    serde_json::to_vec(&Service::from(instance)).unwrap_or_default()
+}
+
+/// Checks `instance` and encodes it: what this returns, [`decode`] reads back.
+///
+/// # Errors
+/// [`ErrorKind::Config`](waypost_core::ErrorKind::Config) for an instance that breaks a rule of
+/// the model, or whose record is larger or deeper than a reader takes.
+pub fn checked(instance: &Instance) -> Result<Vec<u8>> {
+    instance.validate()?;
+    let bytes = encode(instance);
+    match fault(&bytes) {
+        None => Ok(bytes),
+        Some(reason) => Err(Error::config(format!(
+            "the record of {} {reason}",
+            instance.key()
+        ))),
+    }
+}
+
+/// The instances of a record, one a node.
+///
+/// # Errors
+/// The rule that the record breaks, as one short sentence.
+pub fn decode(bytes: &[u8]) -> Result<Vec<Instance>, String> {
+    if let Some(fault) = fault(bytes) {
+        return Err(format!("the record {fault}"));
+    }
+    let json: Json =
+        serde_json::from_slice(bytes).map_err(|error| format!("the record is no JSON: {error}"))?;
+    let service = object(&json, "the record")?;
+    let name = ServiceName::foreign(&text(service, "name")?).map_err(|error| error.to_string())?;
+    let version = text(service, "version")?;
+    let metadata = metadata(service)?;
+    let endpoints = list(service, "endpoints", endpoint)?;
+    list(service, "nodes", node)?
+        .into_iter()
+        .map(|node| {
+            let mut instance = Instance::new(name.clone(), node).with_version(version.clone());
+            instance.metadata.clone_from(&metadata);
+            instance.endpoints.clone_from(&endpoints);
+            instance.check_limits().map_err(|error| error.to_string())?;
+            Ok(instance)
+        })
+        .collect()
+}
+
+/// The instance of the record that stands under a key. The key is the authority: service name and
+/// node id, encoded, must be its segments, else anybody who may write one key could speak for all.
+///
+/// # Errors
+/// The rule that the record breaks, as one short sentence.
+pub fn decode_record(
+    service_segment: &str,
+    node_segment: &str,
+    bytes: &[u8],
+) -> Result<Instance, String> {
+    let mut all = decode(bytes)?;
+    if let Some(first) = all.first()
+        && segment(first.service.as_str()) != service_segment
+    {
+        return Err(format!(
+            "the record calls its service {:?}, the key {service_segment:?}",
+            first.service
+        ));
+    }
+    all.retain(|instance| segment(instance.node.id.as_str()) == node_segment);
+    match (all.pop(), all.is_empty()) {
+        (Some(instance), true) => Ok(instance),
+        (None, _) => Err(format!(
+            "the record has no node {node_segment:?}, as its key says"
+        )),
+        (Some(_), false) => Err(format!("the record has the node {node_segment:?} twice")),
+    }
+}
+
+/// The endpoint that stands on its own, as go-micro's Consul tags carry them.
+///
+/// # Errors
+/// The rule that it breaks, as one short sentence.
+pub fn decode_endpoint(bytes: &[u8]) -> Result<Endpoint, String> {
+    if let Some(fault) = fault(bytes) {
+        return Err(format!("the endpoint {fault}"));
+    }
+    let json: Json = serde_json::from_slice(bytes)
+        .map_err(|error| format!("the endpoint is no JSON: {error}"))?;
+    endpoint(&json)
+}
+
+/// Why a record is refused before it is parsed.
+fn fault(bytes: &[u8]) -> Option<String> {
+    if bytes.is_empty() {
+        Some("is empty".to_owned())
+    } else if bytes.len() > MAX_RECORD {
+        let size = bytes.len();
+        Some(format!(
+            "has {size} bytes; at most {MAX_RECORD} are allowed"
+        ))
+    } else if bytes.starts_with(b"\xEF\xBB\xBF") {
+        Some("begins with a byte order mark".to_owned())
+    } else if depth(bytes) > MAX_DEPTH {
+        Some(format!("is nested deeper than {MAX_DEPTH}"))
+    } else {
+        None
+    }
+}
+
+/// The deepest nesting of brackets outside of texts.
+fn depth(bytes: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0usize, 0usize);
+    let (mut in_text, mut escaped) = (false, false);
+    for byte in bytes {
+        match (in_text, byte) {
+            (true, _) if escaped => escaped = false,
+            (true, b'\\') => escaped = true,
+            (_, b'"') => in_text = !in_text,
+            (false, b'[' | b'{') => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            (false, b']' | b'}') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+fn object<'a>(json: &'a Json, what: &str) -> Result<&'a Map<String, Json>, String> {
+    json.as_object()
+        .ok_or_else(|| format!("{what} is no JSON object"))
+}
+
+/// The field `key` in any case; exact case wins. `null` is as good as missing.
+fn field<'a>(object: &'a Map<String, Json>, key: &str) -> Option<&'a Json> {
+    object
+        .get(key)
+        .or_else(|| {
+            let mut pairs = object.iter();
+            pairs
+                .find(|(name, _)| name.eq_ignore_ascii_case(key))
+                .map(|(_, json)| json)
+        })
+        .filter(|json| !json.is_null())
+}
+
+fn text(object: &Map<String, Json>, key: &str) -> Result<String, String> {
+    match field(object, key) {
+        None => Ok(String::new()),
+        Some(Json::String(text)) => Ok(text.clone()),
+        Some(_) => Err(format!("the field `{key}` is no text")),
+    }
+}
+
+fn list<T>(
+    object: &Map<String, Json>,
+    key: &str,
+    read: impl Fn(&Json) -> Result<T, String>,
+) -> Result<Vec<T>, String> {
+    match field(object, key) {
+        None => Ok(Vec::new()),
+        Some(Json::Array(all)) => all.iter().map(read).collect(),
+        Some(_) => Err(format!("the field `{key}` is no list")),
+    }
+}
+
+fn metadata(owner: &Map<String, Json>) -> Result<Metadata, String> {
+    let Some(json) = field(owner, "metadata") else {
+        return Ok(Metadata::new());
+    };
+    object(json, "the field `metadata`")?
+        .iter()
+        .map(|(key, value)| match value {
+            Json::String(value) => Ok((key.clone(), value.clone())),
+            Json::Null => Ok((key.clone(), String::new())),
+            _ => Err(format!("the metadata value of {key:?} is no text")),
+        })
+        .collect()
+}
+
+fn node(json: &Json) -> Result<Node, String> {
+    let node = object(json, "a node")?;
+    let id = NodeId::foreign(&text(node, "id")?).map_err(|error| error.to_string())?;
+    let address = address(&text(node, "address")?, field(node, "port"))?;
+    Ok(Node {
+        id,
+        address,
+        metadata: metadata(node)?,
+    })
+}
+
+/// go-micro before 1.8 kept the port apart.
+fn address(address: &str, port: Option<&Json>) -> Result<Address, String> {
+    let port = port.and_then(Json::as_u64).filter(|port| *port != 0);
+    let parsed = match port {
+        Some(port) if address.parse::<std::net::Ipv6Addr>().is_ok() => {
+            Address::new(&format!("[{address}]:{port}"))
+        }
+        Some(port) if !address.contains(':') || address.ends_with(']') => {
+            Address::new(&format!("{address}:{port}"))
+        }
+        _ => Address::new(address),
+    };
+    parsed.map_err(|error| error.to_string())
+}
+
+fn endpoint(json: &Json) -> Result<Endpoint, String> {
+    let endpoint = object(json, "an endpoint")?;
+    let optional = |key| field(endpoint, key).map(value).transpose();
+    Ok(Endpoint {
+        name: text(endpoint, "name")?,
+        request: optional("request")?,
+        response: optional("response")?,
+        metadata: metadata(endpoint)?,
+    })
+}
+
+/// Recursion is bounded by [`MAX_DEPTH`].
+fn value(json: &Json) -> Result<Value, String> {
+    let object = object(json, "a value")?;
+    Ok(Value {
+        name: text(object, "name")?,
+        kind: text(object, "type")?,
+        values: list(object, "values", value)?,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,193 @@
+//! Certificates and keys named by the options `ca`, `cert` and `key`.
+
+use std::fmt;
+
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use waypost_core::{Error, Result};
+
+use crate::OptionReader;
+
+/// PEM texts that were found to hold what they should.
+///
+/// Material that is incomplete or unreadable is an error: nothing falls back to plaintext.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Material {
+    /// Certificates of the authorities to trust; the system's where there are none.
+    pub ca: Option<Vec<u8>>,
+    /// What to show to the server.
+    pub identity: Option<Identity>,
+}
+
+/// A certificate with its private key, both PEM.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The certificate, with its chain.
+    pub cert: Vec<u8>,
+    /// The private key.
+    pub key: Vec<u8>,
+}
+
+impl Material {
+    /// Loads what the options name; nothing when they name nothing. The driver's table must have
+    /// `ca`, `cert` and `key`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](waypost_core::ErrorKind::Config): `cert` without `key` or the other
+    /// way round, a file that cannot be read, a file without the PEM block it should hold.
+    pub fn load(options: &OptionReader<'_>) -> Result<Option<Self>> {
+        if options.text("cert").is_some() != options.text("key").is_some() {
+            return Err(Error::config(
+                "options `cert` and `key` belong together; one of them is missing",
+            ));
+        }
+        let ca = certificates(options, "ca")?;
+        let cert = certificates(options, "cert")?;
+        let key = private_key(options)?;
+        let identity = cert.zip(key).map(|(cert, key)| Identity { cert, key });
+        Ok((ca.is_some() || identity.is_some()).then_some(Self { ca, identity }))
+    }
+}
+
+fn certificates(options: &OptionReader<'_>, option: &str) -> Result<Option<Vec<u8>>> {
+    let Some(pem) = options.file(option)? else {
+        return Ok(None);
+    };
+    let mut count = 0;
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        certificate.map_err(|error| fault(options, option, "CERTIFICATE").with_source(error))?;
+        count += 1;
+    }
+    if count == 0 {
+        return Err(fault(options, option, "CERTIFICATE"));
+    }
+    Ok(Some(pem))
+}
+
+fn private_key(options: &OptionReader<'_>) -> Result<Option<Vec<u8>>> {
+    let Some(pem) = options.file("key")? else {
+        return Ok(None);
+    };
+    // The cause is left out: it could quote what stands in the file.
+    match PrivateKeyDer::from_pem_slice(&pem) {
+        Ok(_) => Ok(Some(pem)),
+        Err(_) => Err(fault(options, "key", "PRIVATE KEY")),
+    }
+}
+
+fn fault(options: &OptionReader<'_>, option: &str, block: &str) -> Error {
+    let path = options.text(option).unwrap_or_default();
+    Error::config(format!(
+        "option `{option}`: {path} holds no valid PEM block {block}"
+    ))
+}
+
+impl fmt::Debug for Material {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Material")
+            .field("ca", &self.ca.is_some())
+            .field("identity", &self.identity)
+            .finish()
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use waypost_core::{Driver, OptionSpec, Profile, Target};
+
+    use super::*;
+
+    const fn option(key: &'static str) -> OptionSpec {
+        OptionSpec {
+            key,
+            value: "PATH",
+            default: "",
+            help: "",
+        }
+    }
+
+    const DRIVER: Driver = Driver {
+        name: "trial",
+        summary: "",
+        default_port: None,
+        default_address: "",
+        profile: Profile {
+            driver: "trial",
+            least_ttl: Duration::ZERO,
+            slack: Duration::ZERO,
+            writable: false,
+            owned: false,
+            tells_loss: false,
+            native_watch: false,
+            remote: false,
+        },
+        options: &[option("ca"), option("cert"), option("key")],
+        connect: |_| Box::pin(std::future::ready(Err(Error::config("never")))),
+    };
+
+    const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    const KEY: &str = "-----BEGIN PRIVATE KEY-----\nS3CR\n-----END PRIVATE KEY-----\n";
+
+    fn load(files: &[(&str, Option<&str>)]) -> Result<Option<Material>> {
+        let dir = tempfile::tempdir().expect("dir");
+        let mut target = Target::new("trial").expect("target");
+        for (option, content) in files {
+            let path = dir.path().join(format!("{option}.pem"));
+            if let Some(content) = content {
+                std::fs::write(&path, content).expect("write");
+            }
+            target = target.with_option(*option, path.to_str().expect("utf-8"));
+        }
+        Material::load(&OptionReader::new(&DRIVER, &target).expect("reader"))
+    }
+
+    #[test]
+    fn whole_material_is_loaded() {
+        assert_eq!(load(&[]).expect("none"), None);
+        let ca = load(&[("ca", Some(CERTIFICATE))])
+            .expect("ca")
+            .expect("some");
+        assert!(ca.ca.is_some() && ca.identity.is_none());
+        let files = [
+            ("ca", Some(CERTIFICATE)),
+            ("cert", Some(CERTIFICATE)),
+            ("key", Some(KEY)),
+        ];
+        let all = load(&files).expect("all").expect("some");
+        assert_eq!(all.identity.as_ref().expect("identity").key, KEY.as_bytes());
+        assert!(!format!("{all:?}").contains("S3CR"));
+    }
+
+    #[test]
+    fn partial_or_broken_material_is_an_error_that_names_it() {
+        let broken = "-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n";
+        for (files, needle) in [
+            (vec![("cert", Some(CERTIFICATE))], "`cert` and `key`"),
+            (vec![("key", Some(KEY))], "`cert` and `key`"),
+            (vec![("ca", None)], "ca.pem cannot be read"),
+            (
+                vec![("ca", Some("hello"))],
+                "ca.pem holds no valid PEM block CERTIFICATE",
+            ),
+            (
+                vec![("ca", Some(broken))],
+                "ca.pem holds no valid PEM block CERTIFICATE",
+            ),
+            (
+                vec![("cert", Some(CERTIFICATE)), ("key", Some(CERTIFICATE))],
+                "key.pem holds no valid PEM block PRIVATE KEY",
+            ),
+        ] {
+            let error = load(&files).expect_err(needle).to_string();
+            assert!(error.contains(needle), "{error}");
+        }
+    }
+}
