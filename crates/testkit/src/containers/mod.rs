@@ -1,0 +1,23 @@
+//! Servers in containers, that can be paused, killed, wiped and brought back on the same port.
+//!
+//! Images are built by `docker/images.sh`; nothing is pulled. A container ends with its
+//! [`Server`], and with the process however that ends: a small shell waits for the process's pipe
+//! to close and removes the container then. What slipped through even so (a killed shell) is swept
+//! when the next server starts.
+
+mod consul;
+mod etcd;
+mod reaper;
+mod recipe;
+mod server;
+mod sweep;
+mod zookeeper;
+
+pub use consul::{CONSUL, CONSUL_GUARDED, consul_address};
+pub use etcd::{ETCD, etcd_address};
+pub use recipe::Recipe;
+pub use server::{Output, Server};
+pub use zookeeper::{ZOOKEEPER, zookeeper_address};
+
+/// Every backend that has a server.
+pub const RECIPES: &[Recipe] = &[ETCD, CONSUL, ZOOKEEPER];

@@ -1,0 +1,62 @@
+//! How a backend's server is started.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
+use tokio::time::timeout;
+
+use super::Server;
+use crate::Missing;
+
+/// One backend: its image and how to tell that it serves.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Recipe {
+    /// The plugin's name, which `docker/images.sh` takes.
+    pub name: &'static str,
+    /// The image, unless the environment names another one.
+    pub image: &'static str,
+    /// Names the variable that names another image.
+    pub image_variable: &'static str,
+    /// Names the variable with the address of a server to use instead of a container.
+    pub address_variable: &'static str,
+    /// The port inside the container.
+    pub port: u16,
+    /// Variables of the container's environment.
+    pub environment: &'static [(&'static str, &'static str)],
+    /// Sent to the port, …
+    pub(super) question: &'static str,
+    /// … and what the answer contains once the server serves.
+    pub(super) answer: &'static str,
+}
+
+impl Recipe {
+    /// The image to use: what the environment names, else the default.
+    #[must_use]
+    pub fn image(&self) -> String {
+        std::env::var(self.image_variable).unwrap_or_else(|_| self.image.to_owned())
+    }
+
+    /// What the environment names, else a server that is started once.
+    pub(super) async fn shared(&self, server: &OnceCell<Server>) -> Result<String, Missing> {
+        if let Ok(address) = std::env::var(self.address_variable) {
+            return Ok(address);
+        }
+        let server = server.get_or_try_init(|| Server::start(self)).await?;
+        Ok(server.address())
+    }
+
+    /// Whether the server at this port of this machine serves.
+    pub(super) async fn serves(&self, port: u16) -> bool {
+        let asked = timeout(Duration::from_secs(1), async {
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+            stream.write_all(self.question.as_bytes()).await?;
+            let mut answer = Vec::new();
+            stream.take(1 << 16).read_to_end(&mut answer).await?;
+            Ok::<_, std::io::Error>(String::from_utf8_lossy(&answer).contains(self.answer))
+        });
+        matches!(asked.await, Ok(Ok(true)))
+    }
+}

@@ -1,0 +1,374 @@
+//! One server in one container.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::Duration;
+
+use testcontainers::bollard::Docker;
+use testcontainers::bollard::models::{NetworkConnectRequest, NetworkDisconnectRequest};
+use testcontainers::bollard::query_parameters::KillContainerOptionsBuilder;
+use testcontainers::core::client::docker_client_instance;
+use testcontainers::core::{CmdWaitFor, ExecCommand, IntoContainerPort};
+use testcontainers::runners::AsyncRunner;
+use testcontainers::{ContainerAsync, GenericImage, ImageExt};
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, sleep};
+use waypost_core::{Error, Result};
+
+use super::Recipe;
+use super::reaper::Reaper;
+use super::sweep::{LABEL, MACHINE, machine, sweep};
+use crate::Missing;
+
+/// How long a server may take until it serves.
+const READY: Duration = Duration::from_secs(60);
+/// The network that containers are in unless they ask for another one.
+const NETWORK: &str = "bridge";
+
+/// A running server on a port of this machine that stays the same through every fault.
+///
+/// Dropping it removes the container.
+#[derive(Debug)]
+pub struct Server {
+    recipe: Recipe,
+    port: u16,
+    arguments: Vec<String>,
+    /// `None` only while it is dropped.
+    container: Option<ContainerAsync<GenericImage>>,
+    reaper: Option<Reaper>,
+}
+
+/// What a command in a container said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Output {
+    /// Its exit code, if it ended by itself.
+    pub code: Option<i64>,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+impl Server {
+    /// Starts a server of `recipe`, with what its image runs by default, and waits until it
+    /// serves.
+    ///
+    /// # Errors
+    /// [`Missing`] when Docker cannot be reached, the image is not there, or the server does not
+    /// serve within a minute.
+    ///
+    /// # Cancel safety
+    /// A start that is given up leaves a container that ends with the process.
+    pub async fn start(recipe: &Recipe) -> Result<Self, Missing> {
+        Self::start_with(recipe, &[]).await
+    }
+
+    /// As [`Server::start`], with these arguments in place of the image's.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    ///
+    /// # Cancel safety
+    /// As [`Server::start`].
+    pub async fn start_with(recipe: &Recipe, arguments: &[&str]) -> Result<Self, Missing> {
+        static SWEPT: OnceCell<()> = OnceCell::const_new();
+        image_is_here(recipe).await?;
+        SWEPT.get_or_init(sweep).await;
+        let port = free_port().map_err(|error| Missing::new(format!("no free port: {error}")))?;
+        let mut server = Self {
+            recipe: *recipe,
+            port,
+            arguments: arguments
+                .iter()
+                .map(|&argument| argument.to_owned())
+                .collect(),
+            container: None,
+            reaper: None,
+        };
+        server
+            .create()
+            .await
+            .map_err(|error| Missing::new(error.chain()))?;
+        Ok(server)
+    }
+
+    async fn create(&mut self) -> Result<()> {
+        let full = self.recipe.image();
+        let (name, tag) = name_and_tag(&full);
+        let image = GenericImage::new(name, tag)
+            .with_mapped_port(self.port, self.recipe.port.tcp())
+            .with_label(LABEL, std::process::id().to_string())
+            .with_label(MACHINE, machine())
+            .with_cmd(self.arguments.iter().cloned());
+        let variables = self.recipe.environment.iter();
+        let container = variables
+            .fold(image, |image, (name, value)| {
+                image.with_env_var(*name, *value)
+            })
+            .start()
+            .await
+            .map_err(|error| self.fault("start", error))?;
+        // Without a shell the sweep of the next run is left.
+        self.reaper = Reaper::new(container.id()).ok();
+        self.container = Some(container);
+        self.ready().await
+    }
+
+    /// Waits until the server serves.
+    ///
+    /// # Errors
+    /// `Unavailable` after a minute, with the end of the server's log.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn ready(&self) -> Result<()> {
+        let start = Instant::now();
+        while !self.recipe.serves(self.port).await {
+            if start.elapsed() > READY {
+                let log = self.logs().await.unwrap_or_default();
+                let last: Vec<_> = log.lines().rev().take(3).collect();
+                let text = format!("it does not serve after {READY:?}; its log ends with {last:?}");
+                return Err(Error::unavailable(text).with_operation("start", self.recipe.name));
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+
+    /// The `host:port` at which this machine reaches it.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("{}:{}", Ipv4Addr::LOCALHOST, self.port)
+    }
+
+    /// The container's id, for `docker` itself.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.container
+            .as_ref()
+            .map_or("", |container| container.id())
+    }
+
+    /// Freezes it: connections stay, nothing passes.
+    ///
+    /// # Errors
+    /// Docker's.
+    ///
+    /// # Cancel safety
+    /// It may or may not be frozen then.
+    pub async fn pause(&self) -> Result<()> {
+        let done = self.container()?.pause().await;
+        done.map_err(|error| self.fault("pause", error))
+    }
+
+    /// Lets it go on after [`Server::pause`].
+    ///
+    /// # Errors
+    /// Docker's.
+    ///
+    /// # Cancel safety
+    /// It may or may not go on then.
+    pub async fn unpause(&self) -> Result<()> {
+        let done = self.container()?.unpause().await;
+        done.map_err(|error| self.fault("unpause", error))
+    }
+
+    /// Kills it with SIGKILL. Its data stays for [`Server::revive`].
+    ///
+    /// # Errors
+    /// Docker's.
+    ///
+    /// # Cancel safety
+    /// It may or may not be dead then.
+    pub async fn kill(&self) -> Result<()> {
+        let signal = KillContainerOptionsBuilder::default()
+            .signal("SIGKILL")
+            .build();
+        let done = self
+            .docker()
+            .await?
+            .kill_container(self.id(), Some(signal))
+            .await;
+        done.map_err(|error| self.fault("kill", error))
+    }
+
+    /// Stops it in order, as an operator would.
+    ///
+    /// # Errors
+    /// Docker's.
+    ///
+    /// # Cancel safety
+    /// It may or may not be stopped then.
+    pub async fn stop(&self) -> Result<()> {
+        let done = self.container()?.stop_with_timeout(Some(10)).await;
+        done.map_err(|error| self.fault("stop", error))
+    }
+
+    /// Starts it again after [`Server::stop`] or [`Server::kill`], with its data and on its port,
+    /// and waits until it serves.
+    ///
+    /// # Errors
+    /// Docker's, or as [`Server::ready`].
+    ///
+    /// # Cancel safety
+    /// It may or may not run then.
+    pub async fn revive(&self) -> Result<()> {
+        let done = self.container()?.start().await;
+        done.map_err(|error| self.fault("revive", error))?;
+        self.ready().await
+    }
+
+    /// Replaces it by a new one without any data, on the same port.
+    ///
+    /// # Errors
+    /// Docker's, or as [`Server::ready`].
+    ///
+    /// # Cancel safety
+    /// There may be no server then; wipe again.
+    pub async fn wipe(&mut self) -> Result<()> {
+        if let Some(container) = self.container.take() {
+            let removed = container.rm().await;
+            removed.map_err(|error| self.fault("wipe", error))?;
+        }
+        self.reaper = None;
+        self.create().await
+    }
+
+    /// Runs a command in the container and waits for its end.
+    ///
+    /// # Errors
+    /// Docker's. A command that fails is not one; see [`Output::code`].
+    ///
+    /// # Cancel safety
+    /// The command goes on.
+    pub async fn exec(&self, command: &[&str]) -> Result<Output> {
+        let fault = |error| self.fault("exec", error);
+        let command =
+            ExecCommand::new(command.iter().copied()).with_cmd_ready_condition(CmdWaitFor::exit());
+        let mut result = self.container()?.exec(command).await.map_err(fault)?;
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Ok(Output {
+            stdout: text(result.stdout_to_vec().await.map_err(fault)?),
+            stderr: text(result.stderr_to_vec().await.map_err(fault)?),
+            code: result.exit_code().await.map_err(fault)?,
+        })
+    }
+
+    /// What it has logged so far, standard output before standard error.
+    ///
+    /// # Errors
+    /// Docker's.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn logs(&self) -> Result<String> {
+        let fault = |error| self.fault("logs", error);
+        let mut all = self.container()?.stdout_to_vec().await.map_err(fault)?;
+        all.extend(self.container()?.stderr_to_vec().await.map_err(fault)?);
+        Ok(String::from_utf8_lossy(&all).into_owned())
+    }
+
+    /// Takes it out of its network, its port included: connections are reset, new ones refused.
+    /// For a link that swallows everything use [`Server::pause`].
+    ///
+    /// # Errors
+    /// Docker's.
+    ///
+    /// # Cancel safety
+    /// It may or may not be disconnected then.
+    pub async fn disconnect(&self) -> Result<()> {
+        let request = NetworkDisconnectRequest {
+            container: self.id().to_owned(),
+            force: Some(true),
+        };
+        let done = self
+            .docker()
+            .await?
+            .disconnect_network(NETWORK, request)
+            .await;
+        done.map_err(|error| self.fault("disconnect", error))
+    }
+
+    /// Puts it back after [`Server::disconnect`].
+    ///
+    /// # Errors
+    /// Docker's.
+    ///
+    /// # Cancel safety
+    /// It may or may not be connected then.
+    pub async fn connect(&self) -> Result<()> {
+        let request = NetworkConnectRequest {
+            container: self.id().to_owned(),
+            endpoint_config: None,
+        };
+        let done = self.docker().await?.connect_network(NETWORK, request).await;
+        done.map_err(|error| self.fault("connect", error))
+    }
+
+    fn container(&self) -> Result<&ContainerAsync<GenericImage>> {
+        self.container.as_ref().ok_or_else(|| {
+            Error::unavailable("a wipe took the container away and put no new one in its place")
+                .with_operation("reach", self.recipe.name)
+        })
+    }
+
+    async fn docker(&self) -> Result<Docker> {
+        docker_client_instance()
+            .await
+            .map_err(|error| self.fault("reach docker for", error))
+    }
+
+    fn fault(
+        &self,
+        operation: &'static str,
+        error: impl std::error::Error + Send + Sync + 'static,
+    ) -> Error {
+        Error::unavailable("docker could not do it")
+            .with_operation(operation, self.recipe.name)
+            .with_source(error)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(container) = self.container.take()
+            && tokio::runtime::Handle::try_current().is_err()
+        {
+            // Its own drop needs a runtime; the reaper does not.
+            std::mem::forget(container);
+        }
+    }
+}
+
+async fn image_is_here(recipe: &Recipe) -> Result<(), Missing> {
+    let unreachable = |error: &dyn std::fmt::Display| {
+        Missing::new(format!(
+            "docker cannot be reached; start it or set DOCKER_HOST: {error}"
+        ))
+    };
+    let docker = docker_client_instance()
+        .await
+        .map_err(|error| unreachable(&error))?;
+    docker.ping().await.map_err(|error| unreachable(&error))?;
+    let (name, image) = (recipe.name, recipe.image());
+    docker.inspect_image(&image).await.map(|_| ()).map_err(|_| {
+        Missing::new(format!(
+            "image {image} is not on this machine; build it with `docker/images.sh {name}`"
+        ))
+    })
+}
+
+/// Splits `name:tag`; the colon of a registry's port is none of it.
+fn name_and_tag(image: &str) -> (&str, &str) {
+    match image.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => (name, tag),
+        _ => (image, "latest"),
+    }
+}
+
+/// A port that was free a moment ago. Docker would choose another one at each restart.
+fn free_port() -> std::io::Result<u16> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+        .local_addr()
+        .map(|address| address.port())
+}

@@ -1,0 +1,274 @@
+//! What a server in a container can go through. Shown as ignored where there is no Docker.
+
+use std::process::{ExitCode, Stdio};
+use std::time::Duration;
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::time::{sleep, timeout};
+use waypost_testkit::Missing;
+use waypost_testkit::containers::{ETCD, Server};
+
+type Law = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let trials = vec![
+        law(
+            "a_killed_server_comes_back_on_its_port_with_its_data",
+            kill_and_revive,
+        ),
+        law("a_wiped_server_comes_back_on_its_port_without_data", wipe),
+        law("a_paused_server_accepts_and_does_not_answer", pause),
+        law(
+            "a_disconnected_server_is_there_again_when_connected",
+            disconnect,
+        ),
+        law("a_dropped_server_is_gone", drop_it),
+        law("a_command_tells_its_output_and_its_code", command),
+        law("the_servers_end_with_their_standard_input", servers),
+        law("a_killed_process_leaves_no_container", killed_process),
+        law("without_an_image_the_remedy_is_named", no_image),
+        law("without_docker_the_remedy_is_named", no_docker),
+    ];
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn law<F: Future<Output = Law> + 'static>(name: &str, test: fn() -> F) -> Trial {
+    Trial::ignorable_test(name, move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?;
+        match runtime.block_on(test()) {
+            Ok(()) => Ok(Completion::Completed),
+            Err(error) => match error.downcast_ref::<Missing>() {
+                Some(missing) if !Missing::is_failure() => Ok(Completion::ignored_with(missing)),
+                _ => Err(Failed::from(error)),
+            },
+        }
+    })
+}
+
+fn expect(condition: bool, text: impl Into<String>) -> Law {
+    if condition {
+        Ok(())
+    } else {
+        Err(text.into().into())
+    }
+}
+
+async fn put(server: &Server) -> Law {
+    let output = server.exec(&["etcdctl", "put", "k", "v"]).await?;
+    expect(output.code == Some(0), format!("{output:?}"))
+}
+
+async fn get(server: &Server) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(server
+        .exec(&["etcdctl", "get", "k", "--print-value-only"])
+        .await?
+        .stdout
+        .trim()
+        .to_owned())
+}
+
+async fn kill_and_revive() -> Law {
+    let server = Server::start(&ETCD).await?;
+    let address = server.address();
+    put(&server).await?;
+    server.kill().await?;
+    expect(
+        TcpStream::connect(&address).await.is_err(),
+        "a killed server is still reached",
+    )?;
+    server.revive().await?;
+    expect(server.address() == address, "the port has changed")?;
+    expect(get(&server).await? == "v", "the data is gone")?;
+    server.stop().await?;
+    server.revive().await?;
+    expect(get(&server).await? == "v", "the data is gone after a stop")
+}
+
+async fn wipe() -> Law {
+    let mut server = Server::start(&ETCD).await?;
+    let address = server.address();
+    put(&server).await?;
+    server.wipe().await?;
+    expect(server.address() == address, "the port has changed")?;
+    expect(get(&server).await?.is_empty(), "the data is still there")
+}
+
+async fn pause() -> Law {
+    let server = Server::start(&ETCD).await?;
+    server.pause().await?;
+    let mut stream = TcpStream::connect(server.address()).await?;
+    let silent = timeout(Duration::from_millis(300), stream.read(&mut [0]))
+        .await
+        .is_err();
+    expect(silent, "a paused server answered or closed")?;
+    server.unpause().await?;
+    server.ready().await?;
+    put(&server).await
+}
+
+async fn disconnect() -> Law {
+    let server = Server::start(&ETCD).await?;
+    put(&server).await?;
+    server.disconnect().await?;
+    let gone = timeout(Duration::from_secs(1), server.ready())
+        .await
+        .is_err();
+    expect(gone, "a disconnected server still serves")?;
+    server.connect().await?;
+    server.ready().await?;
+    expect(get(&server).await? == "v", "the data is gone")
+}
+
+async fn command() -> Law {
+    let server = Server::start_with(
+        &ETCD,
+        &[
+            "--log-level=warn",
+            "--listen-client-urls=http://0.0.0.0:2379",
+            "--advertise-client-urls=http://127.0.0.1:2379",
+        ],
+    )
+    .await?;
+    let output = server
+        .exec(&["sh", "-c", "echo out; echo err >&2; exit 3"])
+        .await?;
+    let seen = (output.code, output.stdout.trim(), output.stderr.trim());
+    expect(seen == (Some(3), "out", "err"), format!("{output:?}"))?;
+    expect(
+        !server.logs().await?.contains("\"level\":\"info\""),
+        "the arguments did not arrive",
+    )
+}
+
+async fn exists(id: &str) -> bool {
+    let mut inspect = Command::new("docker");
+    inspect
+        .args(["inspect", id])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    inspect.status().await.is_ok_and(|status| status.success())
+}
+
+async fn is_removed(id: &str) -> Law {
+    for _ in 0..200 {
+        if !exists(id).await {
+            return Ok(());
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    Err(format!("container {id} is still there").into())
+}
+
+async fn drop_it() -> Law {
+    let server = Server::start(&ETCD).await?;
+    let id = server.id().to_owned();
+    expect(exists(&id).await, "a running container is not found")?;
+    drop(server);
+    is_removed(&id).await
+}
+
+/// The `servers` program, up to `ready`; tells the address that it printed.
+async fn program(
+    variables: &[(&str, &str)],
+) -> Result<(Child, Option<String>), Box<dyn std::error::Error + Send + Sync>> {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_servers"))
+        .envs(variables.iter().copied())
+        .env_remove("WAYPOST_TEST_ETCD")
+        .env_remove("WAYPOST_REQUIRE")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let mut lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
+    let mut address = None;
+    while let Some(line) = lines.next_line().await? {
+        if line == "ready" {
+            return Ok((child, address));
+        }
+        if let Some(told) = line.strip_prefix("WAYPOST_TEST_ETCD=") {
+            address = Some(told.to_owned());
+        }
+    }
+    Err("the program ended before it was ready".into())
+}
+
+/// The container that publishes this address.
+async fn container_at(address: &str) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+    let port = address.rsplit_once(':').ok_or("no port")?.1;
+    let filter = format!("publish={port}");
+    let output = Command::new("docker")
+        .args(["ps", "--quiet", "--no-trunc", "--filter", &filter])
+        .output()
+        .await?;
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+async fn started() -> Result<(Child, String), Box<dyn std::error::Error + Send + Sync>> {
+    let (child, address) = program(&[]).await?;
+    let Some(address) = address else {
+        let complaint = complaint(child).await?;
+        expect(
+            complaint.contains("no etcd: "),
+            "there is no etcd, and no reason why",
+        )?;
+        return Err(Box::new(Missing::new(complaint)));
+    };
+    Ok((child, address))
+}
+
+async fn complaint(mut child: Child) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+    drop(child.stdin.take());
+    let mut text = String::new();
+    child
+        .stderr
+        .take()
+        .ok_or("no stderr")?
+        .read_to_string(&mut text)
+        .await?;
+    Ok(text.trim().to_owned())
+}
+
+async fn servers() -> Law {
+    let (mut child, address) = started().await?;
+    TcpStream::connect(&address).await?;
+    let id = container_at(&address).await?;
+    drop(child.stdin.take());
+    expect(child.wait().await?.success(), "the program failed")?;
+    expect(
+        !id.is_empty() && !exists(&id).await,
+        format!("container {id:?} is still there"),
+    )
+}
+
+async fn killed_process() -> Law {
+    let (mut child, address) = started().await?;
+    let id = container_at(&address).await?;
+    expect(!id.is_empty(), format!("no container publishes {address}"))?;
+    child.kill().await?;
+    is_removed(&id).await
+}
+
+async fn no_image() -> Law {
+    let _docker = Server::start(&ETCD).await?;
+    let (child, address) = program(&[("WAYPOST_IMAGE_ETCD", "nowhere.invalid:5000/none")]).await?;
+    expect(address.is_none(), format!("{address:?}"))?;
+    let text = complaint(child).await?;
+    expect(text.contains("docker/images.sh etcd"), text)
+}
+
+async fn no_docker() -> Law {
+    let (child, address) = program(&[("DOCKER_HOST", "unix:///nonexistent")]).await?;
+    expect(address.is_none(), format!("{address:?}"))?;
+    let text = complaint(child).await?;
+    expect(
+        text.contains("docker cannot be reached") && text.contains("DOCKER_HOST"),
+        text,
+    )
+}
