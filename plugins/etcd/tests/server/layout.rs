@@ -1,0 +1,132 @@
+//! Where records stand, and what go-micro wrote.
+
+use waypost_core::{Change, Event, WatchScope};
+use waypost_plugin_kit::codec;
+
+use crate::support::{
+    Verdict, client, given, instance, laws, name, news, open, own_server, register, shared, until,
+    watch, watchers,
+};
+
+laws! {
+    a_record_is_go_micros,
+    older_layouts_are_found_and_the_current_one_wins,
+    a_scope_is_one_watch_at_the_server,
+    an_older_layout_is_watched_where_something_stands_in_it,
+    without_legacy_nothing_older_is_read,
+}
+
+async fn a_record_is_go_micros() -> Verdict {
+    let address = given!(shared().await);
+    let registry = open(&format!("etcd://{address}")).await;
+    let lease = register(&*registry, &instance("wire", 1)).await;
+    let mut raw = client(&address).await;
+    let found = raw
+        .get("/micro/registry/wire/wire-1", None)
+        .await
+        .expect("get");
+    let record = found.kvs().first().expect("a record");
+    assert_eq!(
+        record.value_str().expect("text"),
+        r#"{"name":"wire","version":"1.0.0","metadata":null,"endpoints":null,"nodes":[{"id":"wire-1","address":"10.0.0.1:8080","metadata":null}]}"#
+    );
+    let attached = raw
+        .lease_time_to_live(record.lease(), None)
+        .await
+        .expect("lease");
+    assert_eq!(attached.granted_ttl(), 10);
+    lease.revoke().await.expect("revoke");
+    let gone = raw
+        .lease_time_to_live(record.lease(), None)
+        .await
+        .expect("lease");
+    assert_eq!(gone.ttl(), -1, "the lease is revoked, not left");
+    Verdict::Kept
+}
+
+async fn older_layouts_are_found_and_the_current_one_wins() -> Verdict {
+    let address = given!(shared().await);
+    let registry = open(&format!("etcd://{address}")).await;
+    let mut raw = client(&address).await;
+    let versions =
+        ["first", "domain", "current"].map(|version| instance("olden", 1).with_version(version));
+    for (key, one) in [
+        ("/micro-registry/olden/olden-1", &versions[0]),
+        ("/micro/registry/micro/olden/olden-1", &versions[1]),
+        ("/micro/registry/olden/olden-1", &versions[2]),
+    ] {
+        raw.put(key, codec::encode(one), None).await.expect("put");
+        let seen = registry.lookup(&name("olden")).await.expect("lookup");
+        assert_eq!(seen, std::slice::from_ref(one), "{key}");
+    }
+    let other = codec::encode(&instance("elsewhere", 1));
+    let key = "/micro/registry/other-domain/elsewhere/elsewhere-1";
+    raw.put(key, other, None).await.expect("put");
+    let services = registry.services().await.expect("services");
+    assert!(services.contains(&name("olden")) && !services.contains(&name("elsewhere")));
+    registry
+        .deregister(&versions[0].key())
+        .await
+        .expect("deregister");
+    assert_eq!(registry.lookup(&name("olden")).await.expect("lookup"), []);
+    Verdict::Kept
+}
+
+async fn a_scope_is_one_watch_at_the_server() -> Verdict {
+    let server = given!(own_server(&[]).await);
+    let registry = open(&format!("etcd://{}", server.address())).await;
+    let scopes = [WatchScope::All, name("a").into(), name("b").into()];
+    let mut open = Vec::new();
+    for (count, scope) in (1..).zip(scopes) {
+        open.push(watch(&*registry, scope).await);
+        assert_eq!(watchers(&server).await, count);
+    }
+    drop(open);
+    until("dropped watchers are watched no more", || async {
+        watchers(&server).await == 0
+    })
+    .await;
+    Verdict::Kept
+}
+
+async fn an_older_layout_is_watched_where_something_stands_in_it() -> Verdict {
+    let server = given!(own_server(&[]).await);
+    let registry = open(&format!("etcd://{}", server.address())).await;
+    let mut raw = client(&server.address()).await;
+    let (old, new) = (instance("old", 1), instance("old", 2));
+    let key = "/micro-registry/old/old-1";
+    raw.put(key, codec::encode(&old), None).await.expect("put");
+    for scope in [WatchScope::All, name("old").into()] {
+        raw.put(key, codec::encode(&old), None).await.expect("put");
+        let mut watcher = watch(&*registry, scope).await;
+        assert_eq!(watchers(&server).await, 2);
+        assert!(matches!(news(&mut watcher).await, Ok(Event::Snapshot(all)) if *all[0] == old));
+        raw.delete(key, None).await.expect("delete");
+        let gone = news(&mut watcher).await.expect("event");
+        assert_eq!(gone, Event::Changed(vec![Change::Remove(old.key())]));
+        let lease = register(&*registry, &new).await;
+        assert!(matches!(news(&mut watcher).await, Ok(Event::Changed(_))));
+        lease.revoke().await.expect("revoke");
+        drop(watcher);
+        until("no watch is left", || async {
+            watchers(&server).await == 0
+        })
+        .await;
+    }
+    Verdict::Kept
+}
+
+async fn without_legacy_nothing_older_is_read() -> Verdict {
+    let address = given!(shared().await);
+    let registry = open(&format!("etcd://{address}?legacy=false")).await;
+    let mut raw = client(&address).await;
+    for key in [
+        "/micro-registry/bygone/bygone-1",
+        "/micro/registry/micro/bygone/bygone-1",
+    ] {
+        let value = codec::encode(&instance("bygone", 1));
+        raw.put(key, value, None).await.expect("put");
+    }
+    assert_eq!(registry.lookup(&name("bygone")).await.expect("lookup"), []);
+    Verdict::Kept
+}
