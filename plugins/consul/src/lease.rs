@@ -1,0 +1,283 @@
+//! A claim on one record of one agent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use waypost_core::{Error, ErrorKind, Instance, Lease, Result, ServiceName};
+use waypost_plugin_kit::Pace;
+
+use crate::config::PROFILE;
+use crate::error;
+use crate::http::{Agent, Since};
+use crate::owner::{Claim, Owner};
+use crate::record::{Definition, Entry, Held};
+use crate::registry::Shared;
+use crate::removal;
+
+/// Looks that a lease may take at its record at once, and one every so often.
+const LOOKS: u32 = 4;
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Writes a record at `agent`, if it is not there already and ours, and waits until the servers have
+/// it.
+pub(crate) async fn hold(shared: &Shared, agent: Agent, record: &Definition) -> Result<Agent> {
+    // Never closed: it lives and dies with `shared`.
+    let _turn = shared.writes.acquire().await;
+    let held = agent.held(&record.id).await?;
+    let owner = held
+        .filter(|held| record.is_held(held))
+        .and_then(|held| held.service.owner())
+        .filter(|owner| shared.claims.is_ours(Some(owner)));
+    match owner {
+        Some(owner) if still_passes(&agent, &record.id).await? => {
+            settle(shared, &agent, record, &owner).await?;
+        }
+        _ => write(shared, &agent, record).await?,
+    }
+    Ok(agent)
+}
+
+async fn write(shared: &Shared, agent: &Agent, record: &Definition) -> Result<()> {
+    let owner = shared.claims.owner();
+    agent.write(&record.owned_by(owner.clone())).await?;
+    settle(shared, agent, record, &owner).await
+}
+
+async fn still_passes(agent: &Agent, id: &str) -> Result<bool> {
+    match agent.pass(id).await {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::LeaseLost => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Waits until the servers have what the agent was told: it tells them in its own time. What this
+/// process wrote at another agent before is struck out then.
+async fn settle(shared: &Shared, agent: &Agent, record: &Definition, owner: &Owner) -> Result<()> {
+    let (service, id) = (record.name.as_str(), record.id.as_str());
+    let mut since = Since::Now;
+    loop {
+        let read = agent.entries_of(service, id, &since, agent.wait()).await?;
+        let is_ours = |entry: &Entry| entry.service.owner().as_ref() == Some(owner);
+        let (ours, others): (Vec<_>, Vec<_>) = read.what.into_iter().partition(is_ours);
+        if ours.iter().any(Entry::is_renewed) {
+            for entry in others {
+                if shared.claims.is_ours(entry.service.owner().as_ref()) {
+                    // If this fails, the record goes with its ttl.
+                    let _ = agent.strike(&entry).await;
+                }
+            }
+            return Ok(());
+        }
+        if is_beyond_us(agent, service, id, owner).await? {
+            return Ok(());
+        }
+        if matches!(since, Since::Index(index) if index == read.index) {
+            return Err(error::untold());
+        }
+        since = Since::Index(read.index);
+    }
+}
+
+/// Whether nothing can be waited for: somebody else has taken the record over already, as the lease
+/// will find, or we may write the service and not see it.
+async fn is_beyond_us(agent: &Agent, service: &str, id: &str, owner: &Owner) -> Result<bool> {
+    let held = agent.held(id).await?;
+    if held.and_then(|held| held.service.owner()).as_ref() != Some(owner) {
+        return Ok(true);
+    }
+    match agent.prove(service).await {
+        Ok(()) => Ok(false),
+        Err(error) if error.kind() == ErrorKind::Denied => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// A lease is held at one agent: no other can renew its record.
+#[derive(Debug)]
+pub(crate) struct ConsulLease {
+    shared: Arc<Shared>,
+    agent: Agent,
+    /// Whether the last renewal was given up while the agent was silent.
+    in_doubt: bool,
+    claim: Claim,
+    record: Definition,
+    ttl: Duration,
+}
+
+impl ConsulLease {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        agent: Agent,
+        claim: Claim,
+        record: Definition,
+        ttl: Duration,
+    ) -> Self {
+        Self {
+            shared,
+            agent,
+            in_doubt: false,
+            claim,
+            record,
+            ttl,
+        }
+    }
+
+    fn id(&self) -> &str {
+        self.claim.key().node.as_str()
+    }
+
+    fn service(&self) -> &ServiceName {
+        &self.claim.key().service
+    }
+
+    fn named(&self, operation: &'static str, error: Error) -> Error {
+        error
+            .with_operation(operation, self.claim.key())
+            .with_driver(PROFILE.driver)
+    }
+
+    /// The record, if it is still ours and alive. One request to the agent alone: agents take a
+    /// renewal from anybody, and would keep a successor's dead record alive for us.
+    async fn ours(&self) -> Result<Held> {
+        if !self.claim.stands() {
+            return Err(error::lost("was registered anew by this process"));
+        }
+        let Some(held) = self.agent.held(self.id()).await? else {
+            return Err(error::lost("is not at its agent any more"));
+        };
+        let same_name = held.service.name == self.service().as_str();
+        if !same_name || !self.shared.claims.is_ours(held.service.owner().as_ref()) {
+            return Err(error::lost("is somebody else's"));
+        }
+        if held.is_expired() {
+            return Err(error::lost("has expired"));
+        }
+        Ok(held)
+    }
+
+    async fn pass(&self) -> Result<()> {
+        self.ours().await?;
+        self.agent.pass(self.id()).await
+    }
+
+    /// Registers the record at another agent, which is the lease's from then on.
+    async fn move_on(&mut self) -> Result<()> {
+        self.agent.leave();
+        let hold = |agent| hold(&self.shared, agent, &self.record);
+        self.agent = self.shared.agents.any(hold).await?;
+        Ok(())
+    }
+
+    async fn beat(&mut self) -> Result<()> {
+        if !self.shared.agents.are_several() {
+            return self.pass().await;
+        }
+        if !self.claim.stands() || !std::mem::replace(&mut self.in_doubt, true) {
+            let passed = self.pass().await;
+            self.in_doubt = false;
+            match passed {
+                Err(error) if error::is_agents_own(&error) => {}
+                passed => return passed,
+            }
+        }
+        self.move_on().await?;
+        self.in_doubt = false;
+        Ok(())
+    }
+
+    async fn change(&mut self, instance: &Instance) -> Result<()> {
+        if instance.key() != *self.claim.key() {
+            return Err(error::other_key(&instance.key()));
+        }
+        let record = Definition::new(instance, self.ttl)?;
+        let _turn = self.shared.writes.acquire().await;
+        if !record.is_held(&self.ours().await?) {
+            write(&self.shared, &self.agent, &record).await?;
+        }
+        self.record = record;
+        Ok(())
+    }
+
+    /// Waits until the agent has another record than ours, or none.
+    async fn watch_record(&self) -> Error {
+        let mut pace = Pace::new(LOOKS, LOOK_EVERY);
+        let mut since = Since::Now;
+        loop {
+            pace.turn().await;
+            since = match self.agent.sight(self.id(), &since).await {
+                Ok(None) => return error::lost("was removed"),
+                Ok(Some(seen)) if !self.shared.claims.is_ours(seen.owner.as_ref()) => {
+                    return error::lost("was taken over");
+                }
+                Ok(Some(seen)) => seen.since,
+                Err(error) if error.is_transient() => Since::Now,
+                // Told by the next renewal; looking again would not help.
+                Err(_) => std::future::pending().await,
+            };
+        }
+    }
+
+    /// The same by the one query that all share.
+    async fn watch_feed(&self) -> Error {
+        let mut pace = Pace::new(LOOKS, LOOK_EVERY);
+        loop {
+            pace.turn().await;
+            let mut feed = self.shared.subscribe(Some(self.service()));
+            let mut before = None;
+            while let Ok(scan) = feed.next().await {
+                let print = scan.print(self.service());
+                if before == Some(print) {
+                    continue;
+                }
+                before = Some(print);
+                match self.ours().await {
+                    Err(error) if error.kind() == ErrorKind::LeaseLost => return error,
+                    Ok(_) | Err(_) => {}
+                }
+            }
+        }
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl Lease for ConsulLease {
+    fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
+    async fn renew(&mut self) -> Result<()> {
+        let renewed = self.beat().await;
+        renewed.map_err(|error| self.named("renew", error))
+    }
+
+    async fn update(&mut self, instance: &Instance) -> Result<()> {
+        let written = self.change(instance).await;
+        written.map_err(|error| self.named("update", error))
+    }
+
+    async fn lost(&self) -> Error {
+        let told = async {
+            match self.shared.seats.try_acquire() {
+                Ok(_seat) => self.watch_record().await,
+                Err(_) => self.watch_feed().await,
+            }
+        };
+        let error = tokio::select! {
+            error = told => error,
+            () = self.claim.lost() => error::lost("was registered anew by this process"),
+        };
+        self.named("hold", error)
+    }
+
+    async fn revoke(self: Box<Self>) -> Result<()> {
+        let removed = match self.ours().await {
+            Ok(_) => removal::revoke(&self.shared, &self.agent, self.claim.key()).await,
+            Err(error) if error.kind() == ErrorKind::LeaseLost => Ok(()),
+            Err(error) => Err(error),
+        };
+        removed.map_err(|error| self.named("revoke", error))
+    }
+}

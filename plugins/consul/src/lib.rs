@@ -1,0 +1,19 @@
+#![doc = include_str!("../README.md")]
+
+mod calls;
+mod config;
+mod error;
+mod feed;
+mod http;
+mod lease;
+mod owner;
+mod record;
+mod registry;
+mod removal;
+mod rounds;
+mod scan;
+mod tags;
+mod watcher;
+
+pub use config::DRIVER;
+pub use registry::ConsulRegistry;

@@ -1,0 +1,280 @@
+//! Registering and renewing, as several versions answer it.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use waypost_core::{ErrorKind, RegisterOptions, Registry, Result};
+
+use crate::script::{Agent, Answer, Asked, at, instance, says};
+
+const TTL: Duration = Duration::from_secs(10);
+
+/// An agent that keeps one record, and can be told to answer otherwise.
+#[derive(Clone, Default)]
+struct Keeps {
+    record: Arc<Mutex<Option<Value>>>,
+    says: Arc<Mutex<Vec<(&'static str, Answer)>>>,
+}
+
+impl Keeps {
+    fn answer(&self, asked: &Asked) -> Answer {
+        let said = self.says.lock().expect("lock");
+        if let Some((_, answer)) = said.iter().find(|(part, _)| asked.line.contains(part)) {
+            return answer.clone();
+        }
+        let mut record = self.record.lock().expect("lock");
+        let service = record.as_ref().map(|record| {
+            let mut service = record.clone();
+            service["Service"] = record["Name"].clone();
+            service
+        });
+        let check = |record: &Value| {
+            json!([{"CheckID": record["Check"]["CheckID"], "Status": "passing",
+                "Notes": record["Check"]["Notes"]}])
+        };
+        match asked.line.as_str() {
+            line if line.contains("service/register") => {
+                *record = serde_json::from_str(&asked.body).ok();
+                says(200, "")
+            }
+            line if line.contains("service/deregister") => {
+                *record = None;
+                says(200, "")
+            }
+            line if line.contains("agent/health") => match (service, &*record) {
+                (Some(service), Some(record)) => says(
+                    200,
+                    json!({"AggregatedStatus": "passing", "Service": service, "Checks": check(record)}),
+                ),
+                _ => says(
+                    404,
+                    json!({"AggregatedStatus": "critical", "Service": null, "Checks": null}),
+                ),
+            },
+            line if line.contains("health/service") => match (service, &*record) {
+                (Some(service), Some(record)) => at(
+                    "x-consul-index: 7\r\n",
+                    json!([{"Node": {"Node": "m1", "Address": "10.0.0.9"}, "Service": service,
+                        "Checks": check(record)}]),
+                ),
+                _ => at("x-consul-index: 8\r\n", "[]"),
+            },
+            line if line.contains("agent/service/orders-1") => match service {
+                Some(service) => at("x-consul-contenthash: 1\r\n", service),
+                None => says(404, "unknown service ID: orders-1"),
+            },
+            line if line.contains("authorize") => says(401, "ACL support disabled"),
+            _ => says(200, ""),
+        }
+    }
+
+    async fn start(&self) -> Agent {
+        let keeps = self.clone();
+        Agent::start(move |asked| keeps.answer(asked)).await
+    }
+
+    fn say(&self, part: &'static str, answer: Answer) {
+        self.says.lock().expect("lock").push((part, answer));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Value)) {
+        change(
+            self.record
+                .lock()
+                .expect("lock")
+                .as_mut()
+                .expect("a record"),
+        );
+    }
+}
+
+async fn register(registry: &dyn Registry) -> Result<Box<dyn waypost_core::Lease>> {
+    registry
+        .register(&instance(), RegisterOptions::new(TTL))
+        .await
+}
+
+#[tokio::test]
+async fn a_check_that_is_unknown_is_a_lost_lease_in_every_version() {
+    for (status, text) in [
+        (
+            500,
+            "CheckID \"service:orders-1\" does not have associated TTL",
+        ),
+        (500, "Unknown check \"service:orders-1\""),
+        (
+            404,
+            "Unknown check ID \"service:orders-1\". Ensure that the check ID is passed",
+        ),
+    ] {
+        let keeps = Keeps::default();
+        let agent = keeps.start().await;
+        let registry = agent.open("").await;
+        let mut lease = register(&*registry).await.expect("lease");
+        lease.renew().await.expect("renewed");
+        keeps.say("check/pass", says(status, text));
+        let error = lease.renew().await.expect_err("lost");
+        assert_eq!(error.kind(), ErrorKind::LeaseLost, "{error}");
+        // Registering does not stop at it either: the record is written anew.
+        let written = agent.count("service/register");
+        register(&*registry).await.expect("registered anew");
+        assert_eq!(agent.count("service/register"), written + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_denied_and_an_agent_without_servers_unavailable() {
+    for (part, status, text, kind) in [
+        (
+            "register",
+            403,
+            "Permission denied: Missing service:write on orders",
+            ErrorKind::Denied,
+        ),
+        (
+            "register",
+            403,
+            "Permission denied: token with AccessorID '1' lacks permission 'service:write'",
+            ErrorKind::Denied,
+        ),
+        ("agent/health", 403, "ACL not found", ErrorKind::Denied),
+        (
+            "health/service/orders",
+            500,
+            "No cluster leader",
+            ErrorKind::Unavailable,
+        ),
+        (
+            "agent/health",
+            429,
+            "Your IP is issuing too many concurrent connections, please rate limit your calls",
+            ErrorKind::Throttled,
+        ),
+        (
+            "register",
+            400,
+            "Invalid check: TTL must be > 0",
+            ErrorKind::Config,
+        ),
+    ] {
+        let keeps = Keeps::default();
+        keeps.say(part, says(status, text));
+        let agent = keeps.start().await;
+        let error = register(&*agent.open("").await).await.expect_err(text);
+        assert_eq!(error.kind(), kind, "{error}");
+        assert_eq!(error.operation(), Some("register"));
+    }
+}
+
+#[tokio::test]
+async fn what_is_there_unchanged_is_only_renewed() {
+    let keeps = Keeps::default();
+    let agent = keeps.start().await;
+    let registry = agent.open("").await;
+    let mut lease = register(&*registry).await.expect("lease");
+    lease.update(&instance()).await.expect("unchanged");
+    let again = register(&*registry).await.expect("lease");
+    assert_eq!(agent.count("service/register"), 1);
+    assert_eq!(agent.count("check/pass"), 1);
+    // The former lease of the same process is lost, and its end is nobody's.
+    let error = lease.renew().await.expect_err("lost");
+    assert_eq!(error.kind(), ErrorKind::LeaseLost);
+    lease.revoke().await.expect("nothing to do");
+    assert_eq!(agent.count("deregister"), 0);
+    again.revoke().await.expect("removed");
+    assert_eq!(agent.count("deregister"), 1);
+}
+
+#[tokio::test]
+async fn somebody_elses_record_is_neither_renewed_nor_removed() {
+    let keeps = Keeps::default();
+    let agent = keeps.start().await;
+    let registry = agent.open("").await;
+    let mut lease = register(&*registry).await.expect("lease");
+    keeps.change(|record| record["Meta"]["waypost-owner"] = json!("0123456789abcdef-1"));
+    for error in [
+        lease.renew().await.expect_err("lost"),
+        lease
+            .update(&instance().with_version("2"))
+            .await
+            .expect_err("lost"),
+        lease.lost().await,
+    ] {
+        assert_eq!(error.kind(), ErrorKind::LeaseLost, "{error}");
+    }
+    lease.revoke().await.expect("nothing to do");
+    for part in ["check/pass", "deregister"] {
+        assert_eq!(agent.count(part), 0, "{part}");
+    }
+    assert_eq!(agent.count("service/register"), 1);
+}
+
+#[tokio::test]
+async fn the_next_agent_is_asked_when_one_is_gone() {
+    let (keeps, other) = (Keeps::default(), Keeps::default());
+    let (agent, second) = (keeps.start().await, other.start().await);
+    let url = format!("consul://127.0.0.1:1,{},{}", agent.address, second.address);
+    let registry = crate::script::open(&url).await;
+    let mut lease = register(&*registry).await.expect("lease");
+    assert_eq!((agent.count("service/register"), second.count("")), (1, 0));
+    // A renewal that its agent does not answer moves the lease to the next.
+    keeps.say("", Answer::Closes);
+    lease.renew().await.expect("renewed elsewhere");
+    assert_eq!(second.count("service/register"), 1);
+    let asked = agent.count("");
+    lease.renew().await.expect("renewed there");
+    assert_eq!((agent.count(""), second.count("check/pass")), (asked, 1));
+    lease
+        .update(&instance().with_version("2"))
+        .await
+        .expect("updated there");
+    lease.revoke().await.expect("revoked there");
+    assert_eq!(second.count("service/deregister"), 1);
+}
+
+#[tokio::test]
+async fn a_renewal_that_was_given_up_moves_the_next_one() {
+    let (keeps, other) = (Keeps::default(), Keeps::default());
+    let (agent, second) = (keeps.start().await, other.start().await);
+    let url = format!("consul://{},{}", agent.address, second.address);
+    let registry = crate::script::open(&url).await;
+    let mut lease = register(&*registry).await.expect("lease");
+    keeps.say("", Answer::Silence);
+    // As the keeper does, whose patience is a third of the ttl.
+    let patience = Duration::from_millis(200);
+    assert!(tokio::time::timeout(patience, lease.renew()).await.is_err());
+    let moved = tokio::time::timeout(patience, lease.renew()).await;
+    moved
+        .expect("without asking the silent one")
+        .expect("renewed");
+    assert_eq!(second.count("service/register"), 1);
+    // And so does a registration.
+    let registered = tokio::time::timeout(patience, register(&*registry)).await;
+    registered.expect("at the second").expect("registered");
+}
+
+#[tokio::test]
+async fn the_token_is_in_the_header_and_nowhere_else() {
+    let keeps = Keeps::default();
+    let agent = keeps.start().await;
+    let url = format!("consul://:S3CR3T@{}", agent.address);
+    let registry = crate::script::open(&url).await;
+    let mut lease = register(&*registry).await.expect("lease");
+    lease.renew().await.expect("renewed");
+    assert!(!format!("{registry:?}{lease:?}").contains("S3CR3T"));
+    lease.revoke().await.expect("revoked");
+    let asked = agent.asked();
+    assert!(asked.len() >= 5);
+    for asked in asked {
+        assert!(
+            asked.head.contains("x-consul-token: S3CR3T"),
+            "{}",
+            asked.head
+        );
+        assert!(!asked.line.contains("S3CR3T") && !asked.body.contains("S3CR3T"));
+    }
+    keeps.say("", Answer::Closes);
+    let error = register(&*registry).await.expect_err("gone");
+    assert!(!format!("{error:?}").contains("S3CR3T"));
+}
