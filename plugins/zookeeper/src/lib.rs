@@ -1,0 +1,19 @@
+#![doc = include_str!("../README.md")]
+
+mod alarms;
+mod claims;
+mod config;
+mod error;
+mod feed;
+mod guard;
+mod lease;
+mod reach;
+mod read;
+mod registry;
+mod session;
+mod sessions;
+mod view;
+mod watcher;
+mod znode;
+
+pub use config::DRIVER;
