@@ -1,0 +1,46 @@
+//! Service registration, discovery and fault-tolerant calls.
+//!
+//! This crate is the door to the house: it re-exports the vocabulary and the contract of
+//! `waypost-core`, and it alone knows the plugins, each behind a cargo feature of its own name.
+//!
+//! | feature | registry |
+//! |---|---|
+//! | `memory` (default) | one process |
+//! | `file` (default) | several processes on one machine, nothing to install |
+//! | `static` (default) | a list in the address |
+//! | `etcd` | etcd 3.x |
+//! | `consul` | Consul 1.8 and later |
+//! | `all` | all of them |
+//! | `flags` | [`flags`]: go-micro's command-line flags for your own binary |
+//!
+//! # Choosing a registry
+//!
+#![cfg_attr(feature = "memory", doc = "```")]
+#![cfg_attr(not(feature = "memory"), doc = "```no_run")]
+//! use waypost::{Drivers, Origin, ServiceName, Target};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> waypost::Result<()> {
+//! let target = Target::parse("memory", None, Origin::Code)?;
+//! let registry = Drivers::builtin().connect(&target).await?;
+//! assert!(registry.lookup(&ServiceName::new("orders")?).await?.is_empty());
+//! # Ok(())
+//! # }
+//! ```
+
+mod drivers;
+mod nearest;
+
+#[cfg(feature = "flags")]
+pub mod flags;
+
+pub use drivers::Drivers;
+pub use nearest::nearest;
+#[doc(inline)]
+pub use waypost_core::*;
+
+/// The README's example is compiled and run.
+#[cfg(all(doctest, feature = "memory"))]
+#[doc = include_str!("../../../README.md")]
+#[derive(Debug)]
+pub struct ReadMe;
