@@ -1,0 +1,68 @@
+//! The faults, by family. Each is a law, a bound, a house and what is done to it.
+
+mod access;
+mod answers;
+mod cold;
+mod history;
+mod network;
+mod owner;
+mod records;
+mod server;
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use crate::Result;
+use crate::backend::{Backend, Etcd};
+use crate::bounds::Bound;
+use crate::house::{House, Shape};
+
+/// What is done, once a repetition. Returns what the bound is about: seconds mostly.
+pub type Run<B> = for<'a> fn(&'a mut House<B>) -> BoxFuture<'a, Result<f64>>;
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Fault<B> {
+    /// Its name, which is also the trial's.
+    pub name: &'static str,
+    /// What must hold, as a sentence.
+    pub law: &'static str,
+    /// How far what is measured may go.
+    pub bound: Bound,
+    /// The house that it happens to.
+    pub shape: Shape,
+    /// What is done.
+    pub run: Run<B>,
+}
+
+/// The faults that every server can have. Long ones first, so that the last to end is a short one.
+#[must_use]
+pub fn common<B: Backend>() -> Vec<Fault<B>> {
+    let mut all = network::faults();
+    all.extend(answers::faults());
+    all.extend(owner::faults());
+    all.extend(server::faults());
+    all.extend(records::faults());
+    all.extend(cold::faults());
+    all
+}
+
+/// All faults of etcd.
+#[must_use]
+pub fn etcd() -> Vec<Fault<Etcd>> {
+    let mut all = common();
+    all.extend(history::faults());
+    all.extend(access::faults());
+    all
+}
+
+/// How long a measure is waited for before it counts as never: long enough that a broken bound
+/// still shows its true value.
+fn patience(bound: Duration) -> Duration {
+    bound * 3 + Duration::from_secs(5)
+}
+
+fn seconds(duration: Duration) -> Result<f64> {
+    Ok(duration.as_secs_f64())
+}

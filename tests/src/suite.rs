@@ -1,0 +1,175 @@
+//! Runs the table of faults under libtest's flags, and prints it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use tokio::runtime::{Builder, Runtime};
+use waypost_testkit::Missing;
+
+use crate::backend::Backend;
+use crate::faults::Fault;
+use crate::house::House;
+
+mod table;
+
+pub use table::{Row, Table, Verdict};
+
+/// Faults that are under way at the same time: mostly they wait.
+const AT_ONCE: usize = 3;
+/// How often each fault is repeated.
+const REPEAT: usize = 5;
+
+/// Where the suite finds and leaves things.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The agent's program.
+    pub agent: PathBuf,
+    /// The file that the table is written to.
+    pub table: PathBuf,
+}
+
+/// The `main` of a fault suite on one kind of server.
+///
+/// Runs only when asked to (`WAYPOST_FAULTS=1`), else every fault is shown as ignored; without
+/// Docker too, unless `WAYPOST_REQUIRE=docker` makes that a failure. `WAYPOST_FAULT_REPEAT` says
+/// how often each fault is repeated (5); with `WAYPOST_FAULT_TRACE` every timeline is printed.
+pub fn main<B: Backend>(faults: Vec<Fault<B>>, places: Places) -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(AT_ONCE);
+    let names = faults.iter().map(|fault| fault.name);
+    if arguments.list {
+        let trials = names.map(|name| Trial::test(name, || Ok(()))).collect();
+        return libtest_mimic::run(&arguments, trials).exit_code();
+    }
+    if std::env::var("WAYPOST_FAULTS").is_ok_and(|value| value == "1") {
+        run(&arguments, faults, places)
+    } else {
+        let ignored = || Ok(Completion::ignored_with("run with --faults"));
+        let trials = names.map(|name| Trial::ignorable_test(name, ignored));
+        libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    }
+}
+
+fn run<B: Backend>(arguments: &Arguments, faults: Vec<Fault<B>>, places: Places) -> ExitCode {
+    let runtime = match Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => Arc::new(runtime),
+        Err(error) => return refuse(arguments, &faults, &format!("no tokio runtime: {error}")),
+    };
+    // One server is started to see whether there can be any.
+    if let Err(error) = runtime.block_on(B::open(&[], false)) {
+        if Missing::is_failure() {
+            return refuse(
+                arguments,
+                &faults,
+                &format!("{error} (WAYPOST_REQUIRE asks for it)"),
+            );
+        }
+        let reason = error.to_string();
+        let trials = faults.iter().map(|fault| {
+            let reason = reason.clone();
+            Trial::ignorable_test(fault.name, move || Ok(Completion::ignored_with(reason)))
+        });
+        return libtest_mimic::run(arguments, trials.collect()).exit_code();
+    }
+    let table = Arc::new(Mutex::new(Table::new(
+        B::NAME,
+        faults.iter().map(|f| f.name),
+    )));
+    let trials = faults.into_iter().map(|fault| {
+        let (runtime, table) = (Arc::clone(&runtime), Arc::clone(&table));
+        let places = places.clone();
+        Trial::test(fault.name, move || trial(&runtime, &fault, &places, &table))
+    });
+    let conclusion = libtest_mimic::run(arguments, trials.collect());
+    let table = table.lock().unwrap_or_else(PoisonError::into_inner);
+    table.print();
+    if let Err(error) = table.write(&places.table) {
+        table::line(&format!("{}: {error}", places.table.display()));
+    }
+    conclusion.exit_code()
+}
+
+fn refuse<B>(arguments: &Arguments, faults: &[Fault<B>], reason: &str) -> ExitCode {
+    let trials = faults.iter().map(|fault| {
+        let reason = reason.to_owned();
+        Trial::test(fault.name, move || Err(Failed::from(reason)))
+    });
+    libtest_mimic::run(arguments, trials.collect()).exit_code()
+}
+
+fn trial<B: Backend>(
+    runtime: &Runtime,
+    fault: &Fault<B>,
+    places: &Places,
+    table: &Mutex<Table>,
+) -> Result<(), Failed> {
+    let _inside = runtime.enter();
+    let row = runtime.block_on(repeat(fault, places));
+    let failure = row.failure.clone();
+    table
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .add(row);
+    failure.map_or(Ok(()), |text| Err(Failed::from(text)))
+}
+
+/// Carries a fault out as often as asked, in one house.
+async fn repeat<B: Backend>(fault: &Fault<B>, places: &Places) -> Row {
+    let asked = std::env::var("WAYPOST_FAULT_REPEAT");
+    let repeat = asked
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(REPEAT);
+    let mut row = Row::new(fault.name, fault.bound);
+    let mut house = match House::<B>::open(fault.shape, &places.agent).await {
+        Ok(house) => house,
+        Err(error) => {
+            row.fail(
+                fault.law,
+                &format!("the house could not be opened: {error}"),
+                "",
+            );
+            return row;
+        }
+    };
+    for repetition in 1..=repeat {
+        if let Err(error) = house.settle().await {
+            let text = format!("repetition {repetition} could not begin: {error}");
+            row.fail(fault.law, &text, &house.history.render());
+            return row;
+        }
+        let measured = (fault.run)(&mut house).await;
+        let checked = house.check().await;
+        row.stall = row.stall.max(house.stall());
+        if std::env::var_os("WAYPOST_FAULT_TRACE").is_some() {
+            table::line(&format!(
+                "{} {repetition}\n{}",
+                fault.name,
+                house.history.render()
+            ));
+        }
+        match measured.and_then(|value| checked.map(|()| value)) {
+            Ok(value) => {
+                row.measured.push(value);
+                if !fault.bound.holds(value) {
+                    let text = format!(
+                        "repetition {repetition} took {value:.2} {}, over {}",
+                        fault.bound.unit, fault.bound
+                    );
+                    row.fail(fault.law, &text, &house.history.render());
+                }
+            }
+            Err(error) => {
+                let text = format!("repetition {repetition}: {error}");
+                row.fail(fault.law, &text, &house.history.render());
+            }
+        }
+    }
+    row
+}
