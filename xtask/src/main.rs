@@ -1,0 +1,76 @@
+//! Chores of the house: `cargo xtask test`, `cargo xtask check`, `cargo xtask bench`.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command talks to its terminal"
+)]
+
+mod build;
+mod check;
+mod report;
+mod test;
+mod tools;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Chores of the house.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Builds everything, starts one container a backend, runs every test, prints one table.
+    ///
+    /// Without Docker the cases that need a server are shown as ignored, with the reason;
+    /// WAYPOST_REQUIRE=docker turns that into failures.
+    Test(test::Options),
+    /// Format, lints, each feature alone, docs.
+    Check(check::Options),
+    /// Compares with the peers in one run; JSON with --json.
+    Bench(BenchOptions),
+}
+
+#[derive(Debug, clap::Args)]
+struct BenchOptions {
+    /// Which bench, and what it takes: `registry [--json]`.
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().chore {
+        Chore::Test(options) => test::run(&options),
+        Chore::Check(options) => check::run(&options),
+        Chore::Bench(options) => bench(&options),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn bench(options: &BenchOptions) -> anyhow::Result<bool> {
+    tools::images(&["etcd"])?;
+    let status = tools::cargo()?
+        .args([
+            "run",
+            "--quiet",
+            "--release",
+            "--package",
+            "waypost-benches",
+            "--",
+        ])
+        .args(&options.arguments)
+        .status()?;
+    Ok(status.success())
+}
