@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use crate::{Deadlines, Error, ErrorKind, Instance, Registry, Result};
+use crate::{Error, ErrorKind, Instance, Registry, Result};
 
 use self::machine::Machine;
 use self::task::{Keeper, Progress, Wish};
@@ -209,9 +209,10 @@ impl Registration {
         let (wish, wish_receiver) = watch::channel(Wish::new(instance));
         let (progress_sender, progress) = watch::channel(Progress::default());
         let keeper = Keeper {
-            registry: Arc::new(Deadlines::new(registry, limit)),
+            registry,
             machine,
             ttl: options.ttl,
+            limit,
             wish: wish_receiver,
             progress: progress_sender,
             standing: standing_sender,

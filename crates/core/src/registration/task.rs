@@ -1,11 +1,13 @@
 //! The keeper's shell: performs what the machine decides.
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
+use crate::deadline::late;
 use crate::{Error, ErrorKind, Instance, Lease, RegisterOptions, Registry, Result};
 
 use super::machine::{Input, Machine, Next};
@@ -49,6 +51,8 @@ pub(super) struct Keeper {
     pub(super) registry: Arc<dyn Registry>,
     pub(super) machine: Machine,
     pub(super) ttl: Duration,
+    /// Longest time that one operation may take.
+    pub(super) limit: Duration,
     pub(super) wish: watch::Receiver<Wish>,
     pub(super) progress: watch::Sender<Progress>,
     pub(super) standing: watch::Sender<Standing>,
@@ -59,8 +63,9 @@ impl Keeper {
     pub(super) async fn run(mut self) {
         let mut lease: Option<Box<dyn Lease>> = None;
         let mut next = Next::Register(Instant::now());
+        let mut alarm = pin!(sleep_until(Instant::now()));
         loop {
-            let wake = self.wait(next, lease.as_deref()).await;
+            let wake = self.wait(next, lease.as_deref(), alarm.as_mut()).await;
             let input = match (wake, next, &mut lease) {
                 (Wake::Release, _, _) => break,
                 (Wake::Lost(error), _, _) => Input::Lost(error),
@@ -68,9 +73,9 @@ impl Keeper {
                     // A beat also carries what could not be written before.
                     let stale = self.wish.borrow().generation > self.progress.borrow().written;
                     if stale {
-                        self.update(&mut **held).await
+                        self.update(&mut **held, alarm.as_mut()).await
                     } else {
-                        renew(&mut **held).await
+                        self.renew(&mut **held, alarm.as_mut()).await
                     }
                 }
                 (Wake::Wished, Next::Register(_), _) => continue,
@@ -83,8 +88,14 @@ impl Keeper {
     }
 
     /// Waits until something is to be done.
-    async fn wait(&mut self, next: Next, lease: Option<&dyn Lease>) -> Wake {
+    async fn wait(
+        &mut self,
+        next: Next,
+        lease: Option<&dyn Lease>,
+        mut alarm: Pin<&mut Sleep>,
+    ) -> Wake {
         let (Next::Register(at) | Next::Renew(at)) = next;
+        alarm.as_mut().reset(at);
         let watched = lease.filter(|_| matches!(next, Next::Renew(_)));
         let lost = async {
             match watched {
@@ -96,7 +107,7 @@ impl Keeper {
             biased;
             release = wished(&mut self.wish) => if release { Wake::Release } else { Wake::Wished },
             error = lost => Wake::Lost(error),
-            () = sleep_until(at) => Wake::Due,
+            () = alarm => Wake::Due,
         }
     }
 
@@ -107,8 +118,9 @@ impl Keeper {
         let _turn = WRITES.acquire().await;
         let (instance, generation) = self.wanted();
         let options = RegisterOptions::new(self.ttl);
-        let result = self.registry.register(&instance, options).await;
-        match result {
+        let work = self.registry.register(&instance, options);
+        let result = timeout(self.limit, work).await;
+        match self.named("register", result) {
             Ok(granted) => {
                 let ttl = granted.ttl();
                 *lease = Some(granted);
@@ -124,20 +136,44 @@ impl Keeper {
         }
     }
 
-    async fn update(&mut self, lease: &mut dyn Lease) -> Input {
+    async fn update(&mut self, lease: &mut dyn Lease, alarm: Pin<&mut Sleep>) -> Input {
         let (instance, generation) = self.wanted();
-        match lease.update(&instance).await {
-            Ok(()) => {
-                self.wrote(generation, None);
-                // Not every backend prolongs a lease when its record is written.
-                renew(lease).await
-            }
-            Err(error) if refused(&error) => {
-                self.wrote(generation, Some(error));
-                renew(lease).await
-            }
+        let result = timeout(self.limit, lease.update(&instance)).await;
+        match self.named("update", result) {
+            Ok(()) => self.wrote(generation, None),
+            Err(error) if refused(&error) => self.wrote(generation, Some(error)),
+            Err(error) => return Input::RenewFailed(error),
+        }
+        // Not every backend prolongs a lease when its record is written.
+        self.renew(lease, alarm).await
+    }
+
+    /// Borrows the alarm of the next beat, which is put off anyway.
+    async fn renew(&self, lease: &mut dyn Lease, mut alarm: Pin<&mut Sleep>) -> Input {
+        alarm.as_mut().reset(Instant::now() + self.limit);
+        let result = tokio::select! {
+            biased;
+            result = lease.renew() => Ok(result),
+            () = alarm => Err(()),
+        };
+        match self.named("renew", result) {
+            Ok(()) => Input::Renewed,
             Err(error) => Input::RenewFailed(error),
         }
+    }
+
+    /// The result of an operation that was bounded, with an error that says of what.
+    fn named<T, Late>(
+        &self,
+        operation: &'static str,
+        result: Result<Result<T>, Late>,
+    ) -> Result<T> {
+        let result = result.unwrap_or_else(|_| Err(late(self.limit)));
+        result.map_err(|error| {
+            let key = self.wish.borrow().instance.key();
+            let driver = self.registry.profile().driver;
+            error.with_operation(operation, key).with_driver(driver)
+        })
     }
 
     async fn release(self, lease: Option<Box<dyn Lease>>) {
@@ -149,10 +185,13 @@ impl Keeper {
             None
         };
         let result = match lease {
-            Some(lease) => match lease.revoke().await {
-                Err(error) if error.kind() == ErrorKind::LeaseLost => Ok(()),
-                result => result,
-            },
+            Some(lease) => {
+                let result = timeout(self.limit, lease.revoke()).await;
+                match self.named("revoke", result) {
+                    Err(error) if error.kind() == ErrorKind::LeaseLost => Ok(()),
+                    result => result,
+                }
+            }
             None => Ok(()),
         };
         let from = self.standing.borrow().state;
@@ -236,13 +275,6 @@ async fn wished(wish: &mut watch::Receiver<Wish>) -> bool {
     match wish.changed().await {
         Ok(()) => wish.borrow_and_update().release,
         Err(_) => std::future::pending().await,
-    }
-}
-
-async fn renew(lease: &mut dyn Lease) -> Input {
-    match lease.renew().await {
-        Ok(()) => Input::Renewed,
-        Err(error) => Input::RenewFailed(error),
     }
 }
 
