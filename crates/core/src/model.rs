@@ -102,10 +102,7 @@ fn address_fault(address: &str) -> Option<String> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return ip_fault(ip);
     }
-    if host
-        .bytes()
-        .all(|byte| byte.is_ascii_digit() || byte == b'.')
-    {
+    if is_numeric(host) {
         return Some("has a host that is no IPv4 address".to_owned());
     }
     let odd = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'));
@@ -116,6 +113,20 @@ fn address_fault(address: &str) -> Option<String> {
         return Some("has a host that is no DNS name".to_owned());
     }
     None
+}
+
+/// Whether `host` is made of numbers alone. Resolvers take such a host for an IPv4 address in one of
+/// its old spellings (`0xa9fea9fe`, `0251.0376.0xa9fe`), and would dial what [`ip_fault`] forbids.
+fn is_numeric(host: &str) -> bool {
+    host.split('.').all(|label| {
+        let hex = label
+            .strip_prefix("0x")
+            .or_else(|| label.strip_prefix("0X"));
+        match hex {
+            Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
+            None => label.bytes().all(|byte| byte.is_ascii_digit()),
+        }
+    })
 }
 
 fn ip_fault(ip: IpAddr) -> Option<String> {
@@ -488,6 +499,8 @@ mod tests {
             "[::1]:8080",
             "localhost:1",
             "orders-1.svc_a.local:65535",
+            "redis.1:6379",
+            "0xcafe.example:80",
             "192.168.0.107:9090",
         ] {
             let address = Address::new(good).expect(good);
@@ -516,6 +529,12 @@ mod tests {
             "unix:/run/x",
             "1.2.3:80",
             "256.1.1.1:80",
+            "2852039166:80",
+            "0xa9fea9fe:80",
+            "0XA9FEA9FE:80",
+            "0xa9.0xfe.43518:80",
+            "0251.0376.0251.0376:80",
+            "0xa9fea9fe.:80",
             "h\u{0}:80",
             "255.255.255.255:1",
         ] {
