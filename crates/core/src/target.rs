@@ -5,6 +5,9 @@ use std::fmt;
 
 use crate::{Error, Result};
 
+/// What may stand before an address.
+const SCHEMES: [&str; 2] = ["https://", "http://"];
+
 /// A text that must not be seen: redacted in `Debug`, never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -68,6 +71,12 @@ impl Target {
         if driver.is_empty() {
             return Err(Error::config("the registry's name is empty"));
         }
+        if driver.contains([':', '@', '/']) {
+            // Nothing of it is shown: a login may stand anywhere in it.
+            return Err(Error::config(
+                "the registry is neither a name nor a URL such as etcd://10.0.0.1:2379",
+            ));
+        }
         let odd = |c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_');
         if driver.len() > 32 || driver.contains(odd) {
             return Err(Error::config(format!(
@@ -105,19 +114,19 @@ impl Target {
                 "the registry is given as a {scheme}:// URL and addresses are given apart; use one"
             )));
         }
-        let (rest, query) = match rest.split_once('?') {
-            Some((rest, query)) => (rest, Some(query)),
-            None => (rest, None),
-        };
-        let slash = rest.find('/').unwrap_or(rest.len());
-        let (authority, path) = rest.split_at(slash);
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, rest) = rest.split_at(end);
+        if !authority.is_empty() && rest.contains('@') {
+            // Else the rest of a password with a `/` in it would pass for the path, and be shown.
+            return Err(Error::config(
+                "an `@` stands behind the first `/` or `?` of the URL; write %2F, %3F and %40 for \
+                 them in a login, in the path and in options",
+            ));
+        }
+        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
         target.path = decode(path, "path")?;
         target.take_addresses(authority, origin)?;
-        for pair in query
-            .unwrap_or("")
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-        {
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             let key = decode(key, "option")?;
             let value = decode(value, &key)?;
@@ -135,22 +144,27 @@ impl Target {
         Ok(target)
     }
 
+    /// The options, without the value of any that sounds like a secret: no driver takes one there,
+    /// but people try (`token=…`), and would find it in a log.
+    fn shown_options(&self) -> BTreeMap<&str, &str> {
+        let shown = |(key, value)| match is_secret(key) {
+            true => (key, "[redacted]"),
+            false => (key, value),
+        };
+        let pairs = self.options.iter();
+        pairs
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .map(shown)
+            .collect()
+    }
+
     fn take_addresses(&mut self, list: &str, origin: Origin) -> Result<()> {
         let list = match list.rsplit_once('@') {
-            Some((user, list)) => {
-                let (before, user) = match user.rsplit_once("://") {
-                    Some((scheme, user)) => (format!("{scheme}://"), user),
-                    None => (String::new(), user),
-                };
-                let (name, password) = match user.split_once(':') {
-                    Some((name, password)) => (name, Some(password)),
-                    None => (user, None),
-                };
-                self.username = Some(decode(name, "user name")?);
-                if let Some(password) = password {
-                    self.set_password(decode(password, "password")?, origin)?;
-                }
-                format!("{before}{list}")
+            Some((login, list)) => {
+                let scheme = SCHEMES.iter().find(|scheme| login.starts_with(**scheme));
+                let scheme = scheme.copied().unwrap_or_default();
+                self.take_login(login.strip_prefix(scheme).unwrap_or(login), origin)?;
+                format!("{scheme}{list}")
             }
             None => list.to_owned(),
         };
@@ -173,6 +187,25 @@ impl Target {
             ));
         }
         Ok(())
+    }
+
+    /// Takes `NAME[:PASSWORD]`, which stands before the first address.
+    fn take_login(&mut self, login: &str, origin: Origin) -> Result<()> {
+        // Else an address before it would pass for a part of it, and never be dialled.
+        if login.contains([',', '/']) {
+            return Err(Error::config(
+                "a login stands before the first address, with %2C for `,` and %2F for `/` in it",
+            ));
+        }
+        let (name, password) = match login.split_once(':') {
+            Some((name, password)) => (name, Some(password)),
+            None => (login, None),
+        };
+        self.username = Some(decode(name, "user name")?);
+        match password {
+            Some(password) => self.set_password(decode(password, "password")?, origin),
+            None => Ok(()),
+        }
     }
 
     fn set_password(&mut self, password: String, origin: Origin) -> Result<()> {
@@ -277,7 +310,13 @@ impl Target {
 }
 
 fn endpoint(address: &str, default_port: u16) -> Result<String> {
-    let fault = |rule: &str| Error::config(format!("registry address {address:?} {rule}"));
+    // An `@` in it was encoded, and a login with it.
+    let shown = if address.contains('@') {
+        "[redacted]"
+    } else {
+        address
+    };
+    let fault = |rule: &str| Error::config(format!("registry address {shown:?} {rule}"));
     let (host, port) = match address.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),
         _ => (address, None),
@@ -330,13 +369,22 @@ fn decode(text: &str, what: &str) -> Result<String> {
     Ok(text)
 }
 
+/// Whether an option sounds like a secret; the name of a file that holds one is none.
+fn is_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    let sounds = ["pass", "secret", "token"]
+        .iter()
+        .any(|word| key.contains(word));
+    sounds && !key.ends_with("_file")
+}
+
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Target")
             .field("driver", &self.driver)
             .field("addresses", &self.addresses)
             .field("path", &self.path)
-            .field("options", &self.options)
+            .field("options", &self.shown_options())
             .field("username", &self.username)
             .field("password", &self.password)
             .field("tls", &self.tls)
@@ -352,7 +400,7 @@ impl fmt::Display for Target {
             write!(f, "{username}@")?;
         }
         write!(f, "{}{}", self.addresses.join(","), self.path)?;
-        for (n, (key, value)) in self.options.iter().enumerate() {
+        for (n, (key, value)) in self.shown_options().into_iter().enumerate() {
             write!(f, "{}{key}={value}", if n == 0 { '?' } else { '&' })?;
         }
         Ok(())
@@ -411,6 +459,7 @@ mod tests {
         for (registry, addresses, needle) in [
             ("", None, "empty"),
             ("Etcd", None, "no name"),
+            ("etcd:2379", None, "neither a name nor a URL"),
             ("etcd://a", Some("b"), "use one"),
             ("etcd://a?x=1&x=2", None, "twice"),
             ("etcd://a?x=%zz", None, "percent"),
@@ -426,6 +475,41 @@ mod tests {
     }
 
     #[test]
+    fn a_login_that_is_written_wrongly_is_never_taken_for_something_else() {
+        for (registry, addresses) in [
+            ("etcd://ann:S3C/S3CR3T@a", None),
+            ("etcd://ann:S3C?S3CR3T@a", None),
+            ("etcd://ann:1/S3CR3T@a", None),
+            ("etcd://ann:x://S3CR3T@a", None),
+            ("consul://https://ann:S3CR3T@a", None),
+            ("etcd:ann:S3CR3T@a", None),
+            ("ann:S3CR3T@a", None),
+            ("ann:S3CR3T@etcd://a", None),
+            ("etcd", Some("ann:x://S3CR3T@a")),
+            ("etcd", Some("a:1,ann:S3CR3T@b")),
+            ("etcd", Some("https://a,https://ann:S3CR3T@b")),
+            ("etcd", Some("ann:a,S3CR3T@b")),
+        ] {
+            for origin in [Origin::Flag, Origin::Environment] {
+                let error = Target::parse(registry, addresses, origin).expect_err(registry);
+                assert!(!error.chain().contains("S3CR3T"), "{error}");
+            }
+        }
+        let target = parse("etcd", Some("ann%3AS3CR3T%40a")).expect("an odd address");
+        let error = target.endpoints("d:1", 1).expect_err("no address");
+        assert!(!error.chain().contains("S3CR3T"), "{error}");
+        let target = parse("consul", Some("https://ann:p@ss@a,https://b")).expect("target");
+        assert_eq!(target.password().map(Secret::expose), Some("p@ss"));
+        assert_eq!((target.addresses().len(), target.tls()), (2, true));
+        let target = parse("consul://a?token=S3CR3T&token_file=/t", None).expect("target");
+        let shown = format!("{target:?} {target}");
+        assert!(
+            !shown.contains("S3CR3T") && shown.contains("token_file=/t"),
+            "{shown}"
+        );
+    }
+
+    #[test]
     fn https_asks_for_tls() {
         let target = parse("consul", Some("https://10.0.0.1:8501/")).expect("target");
         assert!(target.tls());
@@ -434,11 +518,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_parsed_or_refused_but_never_shows_its_password(text in ".{0,80}") {
-            let url = format!("etcd://user:S3CR3T@{text}");
-            if let Ok(target) = Target::parse(&url, None, Origin::Environment) {
-                let redacted = !format!("{target:?}{target}").contains("S3CR3T");
-                prop_assert!(redacted || text.contains('@'));
+        fn any_text_is_parsed_or_refused_but_never_shows_its_password(
+            before in ".{0,20}", text in ".{0,80}",
+        ) {
+            let login = format!("user:{before}S3CR3T@{text}");
+            for (registry, addresses) in [
+                (format!("etcd://{login}"), None),
+                (format!("etcd{login}"), None),
+                ("etcd".to_owned(), Some(login.as_str())),
+            ] {
+                let shown = match Target::parse(&registry, addresses, Origin::Environment) {
+                    Ok(target) => format!("{target:?}{target}{:?}", target.endpoints("d:1", 1)),
+                    Err(error) => error.chain(),
+                };
+                prop_assert!(!shown.contains("S3CR3T"), "{}", shown);
             }
         }
     }
