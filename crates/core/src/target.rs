@@ -1,36 +1,16 @@
 //! Which registry to use, as a person writes it.
 
+mod part;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::{Error, Result};
+use crate::{Error, Result, Secret};
+
+use self::part::{decode, endpoint, is_secret};
 
 /// What may stand before an address.
 const SCHEMES: [&str; 2] = ["https://", "http://"];
-
-/// A text that must not be seen: redacted in `Debug`, never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps `text`.
-    #[must_use]
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself. Hand it to the client that needs it and nothing else.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
-    }
-}
 
 /// Where a target's text came from. A password on a command line is seen by every process of the
 /// machine, so that one is refused.
@@ -215,7 +195,7 @@ impl Target {
                  give it in the environment or in a file",
             ));
         }
-        self.password = Some(Secret(password));
+        self.password = Some(Secret::new(password));
         Ok(())
     }
 
@@ -309,75 +289,6 @@ impl Target {
     }
 }
 
-fn endpoint(address: &str, default_port: u16) -> Result<String> {
-    // An `@` in it was encoded, and a login with it.
-    let shown = if address.contains('@') {
-        "[redacted]"
-    } else {
-        address
-    };
-    let fault = |rule: &str| Error::config(format!("registry address {shown:?} {rule}"));
-    let (host, port) = match address.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => (host, Some(port)),
-        _ => (address, None),
-    };
-    let port = match port {
-        None => default_port,
-        Some(port) => match port.parse::<u16>() {
-            Ok(port) if port != 0 => port,
-            _ => return Err(fault("has no valid port; 1 to 65535 are allowed")),
-        },
-    };
-    let inner = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
-    let good = match inner {
-        Some(ip) => ip.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => {
-            !host.is_empty()
-                && host
-                    .chars()
-                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'))
-        }
-    };
-    if !good {
-        return Err(fault("is not host:port"));
-    }
-    Ok(format!("{host}:{port}"))
-}
-
-/// Percent-decodes `text`; `what` names it in an error without showing it.
-fn decode(text: &str, what: &str) -> Result<String> {
-    let fault = || Error::config(format!("the {what} has a broken percent-encoding"));
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let mut digit = || {
-            rest.next()
-                .and_then(|byte| char::from(byte).to_digit(16))
-                .ok_or_else(fault)
-        };
-        let value = digit()? * 16 + digit()?;
-        bytes.push(u8::try_from(value).map_err(|_| fault())?);
-    }
-    let text = String::from_utf8(bytes).map_err(|_| fault())?;
-    if text.chars().any(char::is_control) {
-        return Err(Error::config(format!("the {what} has a control character")));
-    }
-    Ok(text)
-}
-
-/// Whether an option sounds like a secret; the name of a file that holds one is none.
-fn is_secret(key: &str) -> bool {
-    let key = key.to_ascii_lowercase();
-    let sounds = ["pass", "secret", "token"]
-        .iter()
-        .any(|word| key.contains(word));
-    sounds && !key.ends_with("_file")
-}
-
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Target")
@@ -408,131 +319,4 @@ impl fmt::Display for Target {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn parse(registry: &str, addresses: Option<&str>) -> Result<Target> {
-        Target::parse(registry, addresses, Origin::Code)
-    }
-
-    #[test]
-    fn a_url_and_a_name_with_addresses_mean_the_same() {
-        let url = parse("etcd://10.0.0.1,10.0.0.2:99", None).expect("url");
-        let apart = parse("etcd", Some("10.0.0.1,10.0.0.2:99")).expect("apart");
-        assert_eq!(url, apart);
-        assert_eq!(
-            url.endpoints("127.0.0.1:2379", 2379).expect("endpoints"),
-            ["10.0.0.1:2379", "10.0.0.2:99"]
-        );
-    }
-
-    #[test]
-    fn every_part_of_a_url_is_kept() {
-        let target =
-            parse("etcd://ann:p%40ss@a:1,b:2/my/prefix?ca=%2Fx.pem&flag", None).expect("url");
-        assert_eq!(target.addresses(), ["a:1", "b:2"]);
-        assert_eq!(target.path(), "/my/prefix");
-        assert_eq!(target.options()["ca"], "/x.pem");
-        assert_eq!(target.options()["flag"], "");
-        assert_eq!(target.username(), Some("ann"));
-        assert_eq!(target.password().map(Secret::expose), Some("p@ss"));
-        for shown in [format!("{target:?}"), target.to_string()] {
-            assert!(!shown.contains("p@ss"), "{shown}");
-        }
-    }
-
-    #[test]
-    fn a_password_in_a_flag_is_refused_and_never_shown() {
-        for text in ["etcd://ann:S3CR3T@a", "etcd://a?password=S3CR3T"] {
-            let error = Target::parse(text, None, Origin::Flag).expect_err(text);
-            assert!(!error.chain().contains("S3CR3T"), "{error}");
-            assert!(Target::parse(text, None, Origin::Environment).is_ok());
-        }
-        let error = Target::parse("etcd", Some("ann:S3CR3T@a"), Origin::Flag);
-        assert!(error.is_err());
-    }
-
-    #[test]
-    fn wrong_targets_are_named() {
-        for (registry, addresses, needle) in [
-            ("", None, "empty"),
-            ("Etcd", None, "no name"),
-            ("etcd:2379", None, "neither a name nor a URL"),
-            ("etcd://a", Some("b"), "use one"),
-            ("etcd://a?x=1&x=2", None, "twice"),
-            ("etcd://a?x=%zz", None, "percent"),
-            ("consul", Some("https://a,http://b"), "mix"),
-        ] {
-            let error = parse(registry, addresses).expect_err(registry).to_string();
-            assert!(error.contains(needle), "{error}");
-        }
-        for address in ["a:0", "a:99999", "a b", ":1", "[x]:1", "a:b", "ftp://a"] {
-            let target = parse("etcd", Some(address)).expect(address);
-            assert!(target.endpoints("d:1", 1).is_err(), "{address}");
-        }
-    }
-
-    #[test]
-    fn a_login_that_is_written_wrongly_is_never_taken_for_something_else() {
-        for (registry, addresses) in [
-            ("etcd://ann:S3C/S3CR3T@a", None),
-            ("etcd://ann:S3C?S3CR3T@a", None),
-            ("etcd://ann:1/S3CR3T@a", None),
-            ("etcd://ann:x://S3CR3T@a", None),
-            ("consul://https://ann:S3CR3T@a", None),
-            ("etcd:ann:S3CR3T@a", None),
-            ("ann:S3CR3T@a", None),
-            ("ann:S3CR3T@etcd://a", None),
-            ("etcd", Some("ann:x://S3CR3T@a")),
-            ("etcd", Some("a:1,ann:S3CR3T@b")),
-            ("etcd", Some("https://a,https://ann:S3CR3T@b")),
-            ("etcd", Some("ann:a,S3CR3T@b")),
-        ] {
-            for origin in [Origin::Flag, Origin::Environment] {
-                let error = Target::parse(registry, addresses, origin).expect_err(registry);
-                assert!(!error.chain().contains("S3CR3T"), "{error}");
-            }
-        }
-        let target = parse("etcd", Some("ann%3AS3CR3T%40a")).expect("an odd address");
-        let error = target.endpoints("d:1", 1).expect_err("no address");
-        assert!(!error.chain().contains("S3CR3T"), "{error}");
-        let target = parse("consul", Some("https://ann:p@ss@a,https://b")).expect("target");
-        assert_eq!(target.password().map(Secret::expose), Some("p@ss"));
-        assert_eq!((target.addresses().len(), target.tls()), (2, true));
-        let target = parse("consul://a?token=S3CR3T&token_file=/t", None).expect("target");
-        let shown = format!("{target:?} {target}");
-        assert!(
-            !shown.contains("S3CR3T") && shown.contains("token_file=/t"),
-            "{shown}"
-        );
-    }
-
-    #[test]
-    fn https_asks_for_tls() {
-        let target = parse("consul", Some("https://10.0.0.1:8501/")).expect("target");
-        assert!(target.tls());
-        assert_eq!(target.addresses(), ["10.0.0.1:8501"]);
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_is_parsed_or_refused_but_never_shows_its_password(
-            before in ".{0,20}", text in ".{0,80}",
-        ) {
-            let login = format!("user:{before}S3CR3T@{text}");
-            for (registry, addresses) in [
-                (format!("etcd://{login}"), None),
-                (format!("etcd{login}"), None),
-                ("etcd".to_owned(), Some(login.as_str())),
-            ] {
-                let shown = match Target::parse(&registry, addresses, Origin::Environment) {
-                    Ok(target) => format!("{target:?}{target}{:?}", target.endpoints("d:1", 1)),
-                    Err(error) => error.chain(),
-                };
-                prop_assert!(!shown.contains("S3CR3T"), "{}", shown);
-            }
-        }
-    }
-}
+mod tests;
