@@ -1,4 +1,4 @@
-//! Chores of the house: `cargo xtask test | check | fuzz | bench`.
+//! Chores of the house: `cargo xtask test | check | fuzz | mutants | bench`.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -8,6 +8,7 @@
 mod build;
 mod check;
 mod fuzz;
+mod mutants;
 mod report;
 mod test;
 mod tools;
@@ -35,6 +36,8 @@ enum Chore {
     Check(check::Options),
     /// Runs the fuzz targets, two at once; a finding fails and its input is kept.
     Fuzz(fuzz::Options),
+    /// Breaks the keeper and the directory on purpose, in a copy, and expects a test to tell.
+    Mutants(mutants::Options),
     /// Compares with the peers in one run; JSON with --json.
     Bench(BenchOptions),
 }
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Chore::Test(options) => test::run(&options),
         Chore::Check(options) => check::run(&options),
         Chore::Fuzz(options) => fuzz::run(&options),
+        Chore::Mutants(options) => mutants::run(&options),
         Chore::Bench(options) => bench(&options),
     };
     match outcome {
