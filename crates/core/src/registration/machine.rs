@@ -204,6 +204,35 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_grant_that_differs_from_what_was_asked_for_sets_the_interval() {
+        for granted in [Duration::from_secs(6), Duration::from_secs(300)] {
+            let now = Instant::now();
+            let Next::Renew(at) = Machine::new(None, now).step(Input::Registered(granted), now)
+            else {
+                panic!("a registered lease is renewed");
+            };
+            assert!(at <= now + granted / 3, "{:?}", at - now);
+            assert!(at + clock::SLOT >= now + (granted / 3).mul_f64(0.8));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_failure_after_a_success_is_tried_again_quickly() {
+        for _ in 0..50 {
+            let (mut machine, now) = live(None);
+            for _ in 0..20 {
+                machine.step(Input::RegisterFailed(error(ErrorKind::Unavailable)), now);
+            }
+            machine.step(Input::Registered(TTL), now);
+            let failed = Input::RenewFailed(error(ErrorKind::Unavailable));
+            let Next::Renew(at) = machine.step(failed, now) else {
+                panic!("a lease is renewed until its ttl has passed");
+            };
+            assert!(at <= now + BACKOFF_BASE, "{:?}", at - now);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn every_failure_is_followed_by_another_try() {
         use ErrorKind::*;
         for kind in [
