@@ -10,6 +10,7 @@ mod check;
 mod fuzz;
 mod mutants;
 mod report;
+mod servers;
 mod test;
 mod tools;
 

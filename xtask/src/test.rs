@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything, with its servers, and one table.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::build::{Built, build};
 use crate::report::{Report, Verdict, verdict};
+use crate::servers::Servers;
 use crate::tools;
 
 #[derive(Debug, clap::Args)]
@@ -245,67 +246,4 @@ fn run_and_read(name: &str, mut command: Command) -> Result<Outcome> {
         status,
         seconds: begun.elapsed().as_secs_f64(),
     })
-}
-
-/// One server a backend, for all the tests of a run; ended when this is dropped.
-struct Servers {
-    child: Option<(Child, ChildStdin)>,
-    addresses: Vec<(String, String)>,
-}
-
-impl Servers {
-    fn start(built: &[Built]) -> Result<Self> {
-        let none = Self {
-            child: None,
-            addresses: Vec::new(),
-        };
-        if let Some(fault) = tools::docker_fault() {
-            eprintln!("no containers: {fault}");
-            return Ok(none);
-        }
-        let is_servers = |built: &&Built| !built.is_test && built.name.ends_with("/servers");
-        let program = match built.iter().find(is_servers) {
-            Some(program) => program.clone(),
-            None => {
-                let arguments = [
-                    "build",
-                    "--package=waypost-testkit",
-                    "--bin=servers",
-                    "--all-features",
-                ];
-                let built = build(&arguments)?;
-                let found = built.into_iter().find(|built| is_servers(&built));
-                found.context("the servers program was not built")?
-            }
-        };
-        let mut child = Command::new(&program.executable)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let input = child.stdin.take().context("a child has an input")?;
-        let output = child.stdout.take().context("a child has an output")?;
-        let mut addresses = Vec::new();
-        for line in BufReader::new(output).lines() {
-            let line = line?;
-            if line == "ready" {
-                return Ok(Self {
-                    child: Some((child, input)),
-                    addresses,
-                });
-            }
-            if let Some((key, value)) = line.split_once('=') {
-                addresses.push((key.to_owned(), value.to_owned()));
-            }
-        }
-        bail!("the test servers did not start: {}", child.wait()?)
-    }
-}
-
-impl Drop for Servers {
-    fn drop(&mut self) {
-        if let Some((mut child, input)) = self.child.take() {
-            drop(input);
-            let _ = child.wait();
-        }
-    }
 }
