@@ -73,8 +73,8 @@ impl Machine {
         }
     }
 
-    pub(super) fn standing(&self) -> Standing {
-        self.standing.clone()
+    pub(super) fn standing(&self) -> &Standing {
+        &self.standing
     }
 
     pub(super) fn step(&mut self, input: Input, now: Instant) -> Next {

@@ -205,7 +205,7 @@ impl Registration {
 
         let limit = (options.ttl / 3).clamp(LEAST_OPERATION_LIMIT, OPERATION_LIMIT);
         let machine = Machine::new(options.interval, tokio::time::Instant::now());
-        let (standing_sender, standing) = watch::channel(machine.standing());
+        let (standing_sender, standing) = watch::channel(machine.standing().clone());
         let (wish, wish_receiver) = watch::channel(Wish::new(instance));
         let (progress_sender, progress) = watch::channel(Progress::default());
         let keeper = Keeper {
@@ -213,6 +213,8 @@ impl Registration {
             machine,
             ttl: options.ttl,
             limit,
+            behind: false,
+            shown_live: None,
             wish: wish_receiver,
             progress: progress_sender,
             standing: standing_sender,

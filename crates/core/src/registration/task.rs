@@ -53,13 +53,18 @@ pub(super) struct Keeper {
     pub(super) ttl: Duration,
     /// Longest time that one operation may take.
     pub(super) limit: Duration,
+    /// Whether there is content that is yet to be written.
+    pub(super) behind: bool,
+    /// The ttl with which it was last shown as live, unless it is shown as something else since.
+    pub(super) shown_live: Option<Duration>,
     pub(super) wish: watch::Receiver<Wish>,
     pub(super) progress: watch::Sender<Progress>,
     pub(super) standing: watch::Sender<Standing>,
 }
 
 impl Keeper {
-    /// Runs until released, or until the registration is dropped.
+    /// Runs until released, or until the registration is dropped. What is rare is boxed: every beat of
+    /// every record visits this future, which had better be small.
     pub(super) async fn run(mut self) {
         let mut lease: Option<Box<dyn Lease>> = None;
         let mut next = Next::Register(Instant::now());
@@ -71,20 +76,19 @@ impl Keeper {
                 (Wake::Lost(error), _, _) => Input::Lost(error),
                 (Wake::Wished | Wake::Due, Next::Renew(_), Some(held)) => {
                     // A beat also carries what could not be written before.
-                    let stale = self.wish.borrow().generation > self.progress.borrow().written;
-                    if stale {
-                        self.update(&mut **held, alarm.as_mut()).await
+                    if self.behind {
+                        Box::pin(self.update(&mut **held, alarm.as_mut())).await
                     } else {
                         self.renew(&mut **held, alarm.as_mut()).await
                     }
                 }
                 (Wake::Wished, Next::Register(_), _) => continue,
-                (Wake::Due, _, _) => self.register(&mut lease).await,
+                (Wake::Due, _, _) => Box::pin(self.register(&mut lease)).await,
                 (Wake::Wished, Next::Renew(_), None) => continue,
             };
             next = self.step(input);
         }
-        self.release(lease).await;
+        Box::pin(self.release(lease)).await;
     }
 
     /// Waits until something is to be done.
@@ -105,7 +109,10 @@ impl Keeper {
         };
         tokio::select! {
             biased;
-            release = wished(&mut self.wish) => if release { Wake::Release } else { Wake::Wished },
+            release = wished(&mut self.wish) => {
+                self.behind = true;
+                if release { Wake::Release } else { Wake::Wished }
+            }
             error = lost => Wake::Lost(error),
             () = alarm => Wake::Due,
         }
@@ -209,6 +216,12 @@ impl Keeper {
     fn step(&mut self, input: Input) -> Next {
         let next = self.machine.step(input, Instant::now());
         let standing = self.machine.standing();
+        let live = standing.ttl.filter(|_| standing.state == State::Live);
+        if live.is_some() && live == self.shown_live {
+            // A beat is no news, and most steps are beats.
+            return next;
+        }
+        self.shown_live = live;
         let from = self.standing.borrow().state;
         if from != standing.state {
             self.tell(from, standing.state, standing.cause.as_ref());
@@ -250,7 +263,8 @@ impl Keeper {
         (wish.instance.clone(), wish.generation)
     }
 
-    fn wrote(&self, generation: u64, refusal: Option<Error>) {
+    fn wrote(&mut self, generation: u64, refusal: Option<Error>) {
+        self.behind = self.wish.borrow().generation > generation;
         self.progress.send_if_modified(|progress| {
             let news = progress.written < generation;
             if news {
