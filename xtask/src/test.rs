@@ -47,7 +47,7 @@ impl Options {
 
 pub(crate) fn run(options: &Options) -> Result<bool> {
     let begun = Instant::now();
-    tools::images(&["etcd", "consul", "zookeeper"])?;
+    tools::images(&["etcd", "consul", "zookeeper", "dns"])?;
     step("images", begun);
     let built = build(&["test", "--workspace", "--all-features", "--no-run"])?;
     step("build", begun);
