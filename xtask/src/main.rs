@@ -1,4 +1,4 @@
-//! Chores of the house: `cargo xtask test | check | fuzz | mutants | bench`.
+//! Chores of the house: `cargo xtask test | check | faults | fuzz | mutants | bench`.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -7,6 +7,7 @@
 
 mod build;
 mod check;
+mod faults;
 mod fuzz;
 mod mutants;
 mod report;
@@ -35,6 +36,12 @@ enum Chore {
     Test(test::Options),
     /// Format, lints, each feature alone, docs.
     Check(check::Options),
+    /// Draws faults from a seed, on a real server with processes, watches and directories, and
+    /// judges the recorded history.
+    ///
+    /// A failure prints the seed, the schedule up to there, which law is broken where, and the
+    /// history's file.
+    Faults(faults::Options),
     /// Runs the fuzz targets, two at once; a finding fails and its input is kept.
     Fuzz(fuzz::Options),
     /// Breaks the keeper and the directory on purpose, in a copy, and expects a test to tell.
@@ -54,6 +61,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().chore {
         Chore::Test(options) => test::run(&options),
         Chore::Check(options) => check::run(&options),
+        Chore::Faults(options) => faults::run(&options),
         Chore::Fuzz(options) => fuzz::run(&options),
         Chore::Mutants(options) => mutants::run(&options),
         Chore::Bench(options) => bench(&options),

@@ -1,9 +1,13 @@
 //! A process that registers nodes: what it is told, what it tells, and a handle on it.
 
+mod journal;
 mod order;
 mod process;
 mod work;
+mod writer;
 
+pub use journal::{Act, Doing};
 pub use order::{Order, Report};
 pub use process::{Agent, Signal};
 pub use work::work;
+pub use writer::write;

@@ -1,6 +1,7 @@
 //! The server under test, and what can be done to it.
 
 mod etcd;
+mod numbers;
 mod planted;
 
 use std::net::SocketAddr;
@@ -10,9 +11,11 @@ use async_trait::async_trait;
 use waypost_core::InstanceKey;
 
 use crate::Result;
+use crate::history::History;
 
 pub use etcd::Etcd;
 pub(crate) use etcd::PASSWORD;
+pub use numbers::Numbers;
 pub use planted::{plant, uproot};
 
 /// A real server in a container. Dropping it ends the container.
@@ -25,6 +28,9 @@ pub trait Backend: Send + Sync + Sized + 'static {
     const NAME: &str;
     /// How much later than the ttl the server may remove a dead owner's record.
     const SLACK: Duration;
+    /// Whether a server that is restarted with its data has lost no record of a living owner,
+    /// however long it was down.
+    const KEEPS: bool = true;
 
     /// Starts a server and waits until it serves. `arguments` go to the program.
     ///
@@ -65,4 +71,10 @@ pub trait Backend: Send + Sync + Sized + 'static {
 
     /// Ends the lease or session that a record lives by, as an administrator would.
     async fn end_lease(&self, namespace: &str, key: &InstanceKey) -> Result<()>;
+
+    /// Records the changes of the house's service as the server itself numbers them, past every
+    /// proxy; nothing where it does not number them.
+    fn numbers(&self, _namespace: &str, _history: History) -> Option<Numbers> {
+        None
+    }
 }
