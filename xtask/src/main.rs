@@ -77,7 +77,7 @@ fn main() -> ExitCode {
 }
 
 fn bench(options: &BenchOptions) -> anyhow::Result<bool> {
-    tools::images(&["etcd"])?;
+    tools::images(&["etcd", "consul", "zookeeper"])?;
     let status = tools::cargo()?
         .args([
             "run",
