@@ -124,6 +124,12 @@ impl Backend for Etcd {
             .ok_or_else(|| format!("{key} is not there"))?;
         self.revoke(record.lease()).await
     }
+
+    async fn writes(&self) -> Result<u64> {
+        let status = self.admin().await?.status().await?;
+        let header = status.header().ok_or("a status without a header")?;
+        Ok(header.revision().try_into()?)
+    }
 }
 
 impl Etcd {

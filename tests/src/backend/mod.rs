@@ -25,6 +25,10 @@ pub trait Backend: Send + Sync + Sized + 'static {
     const NAME: &str;
     /// How much later than the ttl the server may remove a dead owner's record.
     const SLACK: Duration;
+    /// Whether one lease (a session) holds all records of a process.
+    const SHARED_LEASE: bool = false;
+    /// Records that the server takes a second, roughly: what the size of a crowd follows.
+    const WRITES_A_SECOND: usize = 2_000;
 
     /// Starts a server and waits until it serves. `arguments` go to the program.
     ///
@@ -65,4 +69,15 @@ pub trait Backend: Send + Sync + Sized + 'static {
 
     /// Ends the lease or session that a record lives by, as an administrator would.
     async fn end_lease(&self, namespace: &str, key: &InstanceKey) -> Result<()>;
+
+    /// A number that grows by one at least with every record that comes.
+    ///
+    /// # Errors
+    /// When the server does not say, or does not count.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    async fn writes(&self) -> Result<u64> {
+        Err(format!("{} does not count its writes", Self::NAME).into())
+    }
 }
