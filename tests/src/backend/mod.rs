@@ -2,6 +2,7 @@
 
 mod etcd;
 mod planted;
+mod zookeeper;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,6 +15,8 @@ use crate::Result;
 pub use etcd::Etcd;
 pub(crate) use etcd::PASSWORD;
 pub use planted::{plant, uproot};
+pub use zookeeper::Zookeeper;
+pub(crate) use zookeeper::{ANCIENT, FEW_CONNECTIONS, SMALL_REQUESTS};
 
 /// A real server in a container. Dropping it ends the container.
 ///

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 use crate::backend::Backend;
 use crate::bounds::{B as CAP, Bound, EPSILON};
 use crate::house::{House, Shape};
-use crate::impostor::{Impostor, Manner};
+use crate::impostor::{Answer, Impostor, Manner};
 use crate::{Result, ensure};
 
 use super::{Fault, Run, memory, patience};
@@ -38,6 +38,30 @@ pub(super) fn etcd<B: Backend>() -> Vec<Fault<B>> {
                     Manner::Garbage,
                     Manner::Truncated,
                     Manner::Flood,
+                ],
+            ))
+        }),
+    ]
+}
+
+/// What may answer in ZooKeeper's place.
+pub(super) fn zookeeper<B: Backend>() -> Vec<Fault<B>> {
+    vec![
+        errors("F23_errors_to_everything", |house| {
+            Box::pin(refused(
+                house,
+                [Manner::Session(Answer::Error), Manner::Hangup],
+            ))
+        }),
+        nonsense("F24_nonsense_answers", |house| {
+            Box::pin(misled(
+                house,
+                &[
+                    Manner::Noise,
+                    Manner::Page(200),
+                    Manner::EndlessPage,
+                    Manner::Session(Answer::Garbage),
+                    Manner::Session(Answer::Truncated),
                 ],
             ))
         }),

@@ -12,13 +12,14 @@ mod owner;
 mod records;
 mod server;
 mod slow;
+mod zookeeper;
 
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
 use crate::Result;
-use crate::backend::{Backend, Etcd};
+use crate::backend::{Backend, Etcd, Zookeeper};
 use crate::bounds::Bound;
 use crate::house::{House, Shape};
 
@@ -62,6 +63,15 @@ pub fn etcd() -> Vec<Fault<Etcd>> {
     all.extend(answers::etcd());
     all.extend(history::faults());
     all.extend(access::faults());
+    all
+}
+
+/// All faults of ZooKeeper.
+#[must_use]
+pub fn zookeeper() -> Vec<Fault<Zookeeper>> {
+    let mut all = common();
+    all.extend(answers::zookeeper());
+    all.extend(zookeeper::faults());
     all
 }
 
