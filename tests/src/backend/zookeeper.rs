@@ -8,13 +8,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::process::Command;
 use tokio::time::timeout;
 use waypost_core::{InstanceKey, ServiceName};
 use waypost_plugin_kit::layout::Prefix;
 use waypost_testkit::containers::{Server, ZOOKEEPER};
 use zookeeper_client::{Acl, Acls, Client, CreateMode, CreateOptions, Stat};
 
-use crate::Result;
+use crate::{Result, ensure};
 
 use super::{Backend, PASSWORD};
 
@@ -220,6 +221,19 @@ impl Zookeeper {
         let (former, _) = admin.get_acl(&path).await?;
         admin.set_acl(&path, list, None).await?;
         Ok(former)
+    }
+
+    /// Leaves the server no room to write, until it is started anew: its process may write to no
+    /// file, which fails as a full disk does.
+    pub(crate) async fn fill_disk(&self) -> Result<()> {
+        let done = Command::new("docker")
+            .args(["exec", self.server.id()])
+            .args(["prlimit", "--pid", "1", "--fsize=0"])
+            .output()
+            .await?;
+        ensure(done.status.success(), || {
+            format!("prlimit: {}", String::from_utf8_lossy(&done.stderr))
+        })
     }
 
     /// The server's answer to a word of four letters.

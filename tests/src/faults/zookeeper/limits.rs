@@ -48,6 +48,14 @@ pub(super) fn faults() -> Vec<Fault<Zookeeper>> {
             run: |house| Box::pin(too_large(house)),
         },
         Fault {
+            name: "F30_disk_full",
+            law: "a server whose disk is full refuses writes and ends; when it has room again all \
+                  is as it was",
+            bound: bound!(CAP + EPSILON),
+            shape: Shape::PLAIN,
+            run: |house| Box::pin(disk_full(house)),
+        },
+        Fault {
             name: "F36_hostile_values",
             law: "values of a megabyte, and what is no record at all, hide no good record",
             bound: bound!(CAP + EPSILON),
@@ -106,6 +114,29 @@ async fn too_large(house: &mut House<Zookeeper>) -> Result<f64> {
     lease.revoke().await?;
     let six = |set: &crate::observe::Set| set.len() == 6;
     house.all_see("six nodes", patience(EPSILON), six).await?;
+    house.bystanders_stay(0)?;
+    seconds(took)
+}
+
+async fn disk_full(house: &mut House<Zookeeper>) -> Result<f64> {
+    let client = house.client().await?;
+    client.lookup(&service()).await?;
+    house.backend.fill_disk().await?;
+    house.history.note("server", "has no room left");
+    let options = RegisterOptions::new(T);
+    let refused = client.register(&record("late", 1_000)?, options).await;
+    let error = refused.err().ok_or("a server without room took a record")?;
+    house.history.note("client", error.chain());
+    ensure(error.is_transient(), || {
+        format!("the refusal is taken for final: {}", error.chain())
+    })?;
+    drop(client);
+    sleep(EPSILON).await;
+    // It has ended by itself, mostly.
+    let _ = house.backend.kill().await;
+    house.backend.start().await?;
+    house.history.note("server", "serves again, with room");
+    let took = house.healed(patience(CAP + EPSILON)).await?;
     house.bystanders_stay(0)?;
     seconds(took)
 }
