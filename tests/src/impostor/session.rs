@@ -64,9 +64,9 @@ pub(super) async fn serve(
             Answer::Error => send(&mut stream, &header(number, SYSTEM_ERROR)).await?,
             Answer::Garbage => {
                 let mut garbage = header(number, 0);
-                // Lengths that are negative are lists that are empty, and no nonsense.
-                garbage.push(fastrand::u8(1..0x80));
-                garbage.extend((0..63).map(|_| fastrand::u8(..)));
+                // A list of a few names. The client would make room for any number that it is told.
+                garbage.extend([0, 0, 0, fastrand::u8(1..)]);
+                garbage.extend((0..60).map(|_| fastrand::u8(0x80..)));
                 send(&mut stream, &garbage).await?;
             }
             Answer::Truncated => {
