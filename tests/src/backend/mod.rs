@@ -1,6 +1,7 @@
 //! The server under test, and what can be done to it.
 
 mod etcd;
+mod numbers;
 mod planted;
 mod zookeeper;
 
@@ -11,9 +12,11 @@ use async_trait::async_trait;
 use waypost_core::InstanceKey;
 
 use crate::Result;
+use crate::history::History;
 
 pub use etcd::Etcd;
 pub(crate) use etcd::PASSWORD;
+pub use numbers::Numbers;
 pub use planted::{plant, uproot};
 pub use zookeeper::Zookeeper;
 pub(crate) use zookeeper::{ANCIENT, FEW_CONNECTIONS, SMALL_REQUESTS};
@@ -32,6 +35,9 @@ pub trait Backend: Send + Sync + Sized + 'static {
     const SHARED_LEASE: bool = false;
     /// Records that the server takes a second, roughly: what the size of a crowd follows.
     const WRITES_A_SECOND: usize = 2_000;
+    /// Whether a server that is restarted with its data has lost no record of a living owner,
+    /// however long it was down.
+    const KEEPS: bool = true;
 
     /// Starts a server and waits until it serves. `arguments` go to the program.
     ///
@@ -82,5 +88,11 @@ pub trait Backend: Send + Sync + Sized + 'static {
     /// Safe.
     async fn writes(&self) -> Result<u64> {
         Err(format!("{} does not count its writes", Self::NAME).into())
+    }
+
+    /// Records the changes of the house's service as the server itself numbers them, past every
+    /// proxy; nothing where it does not number them.
+    fn numbers(&self, _namespace: &str, _history: History) -> Option<Numbers> {
+        None
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use crate::{Deadlines, Error, ErrorKind, Instance, Registry, Result};
+use crate::{Error, ErrorKind, Instance, Registry, Result};
 
 use self::machine::Machine;
 use self::task::{Keeper, Progress, Wish};
@@ -206,13 +206,16 @@ impl Registration {
 
         let limit = (options.ttl / 3).clamp(LEAST_OPERATION_LIMIT, OPERATION_LIMIT);
         let machine = Machine::new(options.interval, tokio::time::Instant::now());
-        let (standing_sender, standing) = watch::channel(machine.standing());
+        let (standing_sender, standing) = watch::channel(machine.standing().clone());
         let (wish, wish_receiver) = watch::channel(Wish::new(instance));
         let (progress_sender, progress) = watch::channel(Progress::default());
         let keeper = Keeper {
-            registry: Arc::new(Deadlines::new(registry, limit)),
+            registry,
             machine,
             ttl: options.ttl,
+            limit,
+            behind: false,
+            shown_live: None,
             wish: wish_receiver,
             progress: progress_sender,
             standing: standing_sender,

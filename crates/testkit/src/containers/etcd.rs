@@ -12,6 +12,7 @@ pub const ETCD: Recipe = Recipe {
     image_variable: "WAYPOST_IMAGE_ETCD",
     address_variable: "WAYPOST_TEST_ETCD",
     port: 2379,
+    datagrams: false,
     environment: &[],
     question: "GET /health HTTP/1.0\r\n\r\n",
     answer: "\"health\":\"true\"",

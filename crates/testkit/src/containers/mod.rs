@@ -6,6 +6,7 @@
 //! when the next server starts.
 
 mod consul;
+pub mod dns;
 mod etcd;
 mod reaper;
 mod recipe;
@@ -14,10 +15,11 @@ mod sweep;
 mod zookeeper;
 
 pub use consul::{CONSUL, CONSUL_GUARDED, consul_address};
+pub use dns::{DNS, dns_address};
 pub use etcd::{ETCD, etcd_address};
 pub use recipe::Recipe;
 pub use server::{Output, Server};
 pub use zookeeper::{ZOOKEEPER, zookeeper_address};
 
 /// Every backend that has a server.
-pub const RECIPES: &[Recipe] = &[ETCD, CONSUL, ZOOKEEPER];
+pub const RECIPES: &[Recipe] = &[ETCD, CONSUL, ZOOKEEPER, DNS];

@@ -24,6 +24,8 @@ pub struct Recipe {
     pub address_variable: &'static str,
     /// The port inside the container.
     pub port: u16,
+    /// Whether the port takes datagrams as well as connections.
+    pub datagrams: bool,
     /// Variables of the container's environment.
     pub environment: &'static [(&'static str, &'static str)],
     /// Sent to the port, …
@@ -54,8 +56,13 @@ impl Recipe {
             let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
             stream.write_all(self.question.as_bytes()).await?;
             let mut answer = Vec::new();
-            stream.take(1 << 16).read_to_end(&mut answer).await?;
-            Ok::<_, std::io::Error>(String::from_utf8_lossy(&answer).contains(self.answer))
+            // Some servers keep the connection open after their answer.
+            while answer.len() < 1 << 16 && stream.read_buf(&mut answer).await? > 0 {
+                if String::from_utf8_lossy(&answer).contains(self.answer) {
+                    return Ok(true);
+                }
+            }
+            Ok::<_, std::io::Error>(false)
         });
         matches!(asked.await, Ok(Ok(true)))
     }

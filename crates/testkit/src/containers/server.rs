@@ -100,6 +100,10 @@ impl Server {
             .with_label(LABEL, std::process::id().to_string())
             .with_label(MACHINE, machine())
             .with_cmd(self.arguments.iter().cloned());
+        let image = match self.recipe.datagrams {
+            true => image.with_mapped_port(self.port, self.recipe.port.udp()),
+            false => image,
+        };
         let variables = self.recipe.environment.iter();
         let container = variables
             .fold(image, |image, (name, value)| {

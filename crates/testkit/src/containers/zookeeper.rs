@@ -12,6 +12,7 @@ pub const ZOOKEEPER: Recipe = Recipe {
     image_variable: "WAYPOST_IMAGE_ZOOKEEPER",
     address_variable: "WAYPOST_TEST_ZOOKEEPER",
     port: 2181,
+    datagrams: false,
     environment: &[("ZOO_MAX_CLIENT_CNXNS", "0")],
     question: "srvr",
     answer: "Mode: ",
