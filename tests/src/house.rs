@@ -9,7 +9,7 @@ use waypost::{Drivers, Origin, Target};
 use waypost_core::{DirectoryOptions, InstanceKey, NodeId, Registry, ServiceName};
 
 use crate::Result;
-use crate::agent::{Agent, Order};
+use crate::agent::{Agent, Clock, Order};
 use crate::backend::Backend;
 use crate::bounds::T;
 use crate::history::History;
@@ -25,6 +25,8 @@ pub use ways::Ways;
 pub const SERVICE: &str = "orders";
 /// The processes, by their nodes.
 const PROCESSES: [[&str; 2]; 3] = [["a1", "a2"], ["b1", "b2"], ["c1", "c2"]];
+/// What the processes are called in the timeline, and one more that a fault may start.
+const NAMES: [&str; 4] = ["agent-a", "agent-b", "agent-c", "agent-d"];
 /// Longest wait for a house to be whole.
 const SETTLE_LIMIT: Duration = Duration::from_secs(30);
 /// Longest time an operation of an observer may take.
@@ -45,6 +47,8 @@ pub struct Shape {
     pub relist: Duration,
     /// Whether the agents follow the service as well.
     pub follow: bool,
+    /// Whether the first process has a wall clock of its own, which can be moved.
+    pub clock: bool,
 }
 
 impl Shape {
@@ -56,6 +60,7 @@ impl Shape {
         guarded: false,
         relist: Duration::from_secs(60),
         follow: false,
+        clock: false,
     };
     /// The first process and the readers connect through proxies.
     pub const PROXIED: Self = Self {
@@ -81,6 +86,8 @@ pub struct House<B> {
     pub lookups: Lookups,
     /// The proxies.
     pub ways: Option<Ways>,
+    /// The wall clock of the first process, if it is not the machine's.
+    clock: Option<Clock>,
     /// What is seen.
     pub history: History,
     /// When the repetition began.
@@ -121,11 +128,18 @@ impl<B: Backend> House<B> {
             Some(ways) => [ways.agent_at()?, ways.readers_at()?, ways.watched_at()?],
             None => [direct; 3],
         };
+        let clock = if shape.clock {
+            Some(Clock::new().await?)
+        } else {
+            None
+        };
         let mut agents = Vec::new();
-        for (place, name) in ["agent-a", "agent-b", "agent-c"].into_iter().enumerate() {
+        for (place, nodes) in PROCESSES.into_iter().enumerate() {
             let via = if place == 0 { registering } else { direct };
-            let order = order(shape, backend.url(via, &namespace), PROCESSES[place]);
-            agents.push(Agent::start(name, binary, order, &history)?);
+            let order = order(shape, backend.url(via, &namespace), nodes);
+            let environment = environment(place, clock.as_ref());
+            let agent = Agent::start_in(&environment, NAMES[place], binary, order, &history)?;
+            agents.push(agent);
         }
         for agent in &agents {
             agent.live(SETTLE_LIMIT).await?;
@@ -152,6 +166,7 @@ impl<B: Backend> House<B> {
             readers,
             lookups,
             ways,
+            clock,
             history,
             begun: Instant::now(),
             shape,
@@ -198,8 +213,9 @@ impl<B: Backend> House<B> {
     /// # Errors
     /// When it cannot be started.
     pub fn start_agent(&self, place: usize, order: Order) -> Result<Agent> {
-        let name = ["agent-a", "agent-b", "agent-c", "agent-d"][place.min(3)];
-        Agent::start(name, &self.binary, order, &self.history)
+        let name = NAMES[place.min(3)];
+        let environment = environment(place, self.clock.as_ref());
+        Agent::start_in(&environment, name, &self.binary, order, &self.history)
     }
 
     /// The nodes of the process at `place`.
@@ -214,6 +230,12 @@ impl<B: Backend> House<B> {
         self.shape
     }
 
+    /// The program of the processes.
+    #[must_use]
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
     /// A fresh client of the server, past every proxy.
     ///
     /// # Errors
@@ -223,6 +245,15 @@ impl<B: Backend> House<B> {
     /// Safe.
     pub async fn client(&self) -> Result<Arc<dyn Registry>> {
         connect(&self.backend.url(self.backend.address(), &self.namespace)).await
+    }
+
+    /// The wall clock of the first process.
+    ///
+    /// # Errors
+    /// When it is the machine's.
+    pub fn clock(&self) -> Result<&Clock> {
+        let clock = self.clock.as_ref();
+        clock.ok_or_else(|| "the processes go by the machine's clock".into())
     }
 
     /// The proxies.
@@ -266,6 +297,12 @@ pub async fn connect(url: &str) -> Result<Arc<dyn Registry>> {
     let target = Target::parse(url, None, Origin::Code)?;
     let drivers = Drivers::builtin().with_operation_limit(OPERATION_LIMIT);
     Ok(drivers.connect(&target).await?)
+}
+
+/// The variables that the process at `place` is started with.
+fn environment(place: usize, clock: Option<&Clock>) -> Vec<(&'static str, PathBuf)> {
+    let own = clock.filter(|_| place == 0);
+    own.map(Clock::environment).unwrap_or_default()
 }
 
 fn order(shape: Shape, registry: String, nodes: [&str; 2]) -> Order {

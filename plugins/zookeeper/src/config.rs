@@ -13,6 +13,7 @@ use waypost_plugin_kit::{OptionReader, tls};
 use zookeeper_client::{Acl, Acls, AuthId, Connector, Permission, TlsOptions};
 
 use crate::error;
+use crate::reach::Outlook;
 use crate::registry::ZookeeperRegistry;
 
 /// ZooKeeper's row of the driver table.
@@ -121,8 +122,11 @@ pub(crate) struct Config {
     version: Option<Version>,
     /// Whether the server said that it is older than `version` tells.
     found_older: AtomicBool,
+    /// What the servers look like from outside.
+    pub(crate) outlook: Outlook,
     pub(crate) session_timeout: Duration,
-    timeout: Duration,
+    /// How long a server may be silent.
+    pub(crate) timeout: Duration,
     pub(crate) prefix: Prefix,
 }
 
@@ -149,6 +153,7 @@ impl Config {
             acl,
             version: version(&reader)?,
             found_older: AtomicBool::new(false),
+            outlook: Outlook::default(),
             session_timeout: positive(&reader, "session_timeout")?.min(MAX_SESSION),
             timeout: positive(&reader, "timeout")?,
             prefix,

@@ -1,7 +1,7 @@
 //! A handle on an agent's process.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -39,7 +39,22 @@ impl Agent {
     /// # Errors
     /// When it cannot be started.
     pub fn start(name: &str, binary: &Path, order: Order, history: &History) -> Result<Self> {
+        Self::start_in(&[], name, binary, order, history)
+    }
+
+    /// As [`Agent::start`], with these variables in its environment.
+    ///
+    /// # Errors
+    /// As [`Agent::start`].
+    pub fn start_in(
+        environment: &[(&str, PathBuf)],
+        name: &str,
+        binary: &Path,
+        order: Order,
+        history: &History,
+    ) -> Result<Self> {
         let mut child = Command::new(binary)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .env(Order::VARIABLE, serde_json::to_string(&order)?)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -127,6 +127,12 @@ impl Backend for Etcd {
         self.revoke(record.lease()).await
     }
 
+    async fn writes(&self) -> Result<u64> {
+        let status = self.admin().await?.status().await?;
+        let header = status.header().ok_or("a status without a header")?;
+        Ok(header.revision().try_into()?)
+    }
+
     fn numbers(&self, namespace: &str, history: History) -> Option<Numbers> {
         Numbers::start(self.address, namespace, service(), history).ok()
     }

@@ -3,6 +3,7 @@
 mod etcd;
 mod numbers;
 mod planted;
+mod zookeeper;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -17,6 +18,8 @@ pub use etcd::Etcd;
 pub(crate) use etcd::PASSWORD;
 pub use numbers::Numbers;
 pub use planted::{plant, uproot};
+pub use zookeeper::Zookeeper;
+pub(crate) use zookeeper::{ANCIENT, FEW_CONNECTIONS, SMALL_REQUESTS};
 
 /// A real server in a container. Dropping it ends the container.
 ///
@@ -28,6 +31,10 @@ pub trait Backend: Send + Sync + Sized + 'static {
     const NAME: &str;
     /// How much later than the ttl the server may remove a dead owner's record.
     const SLACK: Duration;
+    /// Whether one lease (a session) holds all records of a process.
+    const SHARED_LEASE: bool = false;
+    /// Records that the server takes a second, roughly: what the size of a crowd follows.
+    const WRITES_A_SECOND: usize = 2_000;
     /// Whether a server that is restarted with its data has lost no record of a living owner,
     /// however long it was down.
     const KEEPS: bool = true;
@@ -71,6 +78,17 @@ pub trait Backend: Send + Sync + Sized + 'static {
 
     /// Ends the lease or session that a record lives by, as an administrator would.
     async fn end_lease(&self, namespace: &str, key: &InstanceKey) -> Result<()>;
+
+    /// A number that grows by one at least with every record that comes.
+    ///
+    /// # Errors
+    /// When the server does not say, or does not count.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    async fn writes(&self) -> Result<u64> {
+        Err(format!("{} does not count its writes", Self::NAME).into())
+    }
 
     /// Records the changes of the house's service as the server itself numbers them, past every
     /// proxy; nothing where it does not number them.

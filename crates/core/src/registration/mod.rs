@@ -147,8 +147,9 @@ pub struct Standing {
 /// * A failed operation is tried again with full jitter, at most 5 s apart, for ever; a refusal
 ///   (wrong password) too, logged once and visible as [`State::Degraded`].
 /// * After a ttl without success, on [`Lease::lost`](crate::Lease::lost), or when a renewal says
-///   so, the record is registered anew, spread over a third of the interval, so that a fleet whose
-///   leases vanish together does not return as one blow.
+///   so, the record is registered anew, spread over half of the interval (a third, where that is
+///   under a second) and 5 s at most, so that a fleet whose leases vanish together does not return
+///   as one blow.
 /// * A record that is lost three times within a ttl of being registered is claimed by another
 ///   process too. It is then registered once an interval at most: two that share an id do not flap.
 ///
