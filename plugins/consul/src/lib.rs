@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+mod answer;
 mod calls;
+mod client;
 mod config;
 mod error;
 mod feed;
