@@ -149,11 +149,6 @@ pub(crate) fn untold() -> Error {
     Error::unavailable("the agent took the record and does not tell the servers of it")
 }
 
-/// The agent has removed a record, and the servers have not.
-pub(crate) fn untold_end() -> Error {
-    Error::unavailable("the agent removed the record and does not tell the servers of it")
-}
-
 /// An empty answer that is empty because the token may not see more.
 pub(crate) fn hidden(what: &str) -> Error {
     Error::new(

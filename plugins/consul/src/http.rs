@@ -185,6 +185,11 @@ impl Drop for Leaving<'_> {
 }
 
 impl Agent {
+    /// Whether both are one.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.number == other.number
+    }
+
     /// Longest that a blocking query blocks.
     pub(crate) fn wait(&self) -> Duration {
         self.agents.wait

@@ -8,6 +8,7 @@ mod error;
 mod feed;
 mod http;
 mod lease;
+mod leftover;
 mod owner;
 mod record;
 mod registry;
