@@ -1,5 +1,6 @@
 //! The server under test, and what can be done to it.
 
+mod consul;
 mod etcd;
 mod planted;
 mod zookeeper;
@@ -12,6 +13,7 @@ use waypost_core::InstanceKey;
 
 use crate::Result;
 
+pub use consul::Consul;
 pub use etcd::Etcd;
 pub(crate) use etcd::PASSWORD;
 pub use planted::{plant, uproot};
@@ -32,6 +34,12 @@ pub trait Backend: Send + Sync + Sized + 'static {
     const SHARED_LEASE: bool = false;
     /// Records that the server takes a second, roughly: what the size of a crowd follows.
     const WRITES_A_SECOND: usize = 2_000;
+    /// Whether a watch tells of every change; else of the latest state, and what came and went
+    /// between two looks is not told.
+    const TELLS_EVERY_CHANGE: bool = true;
+    /// Whether a server that was down for longer than the ttl comes back with the records expired;
+    /// else their time begins anew.
+    const RETURNS_EXPIRED: bool = false;
 
     /// Starts a server and waits until it serves. `arguments` go to the program.
     ///
