@@ -16,8 +16,10 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::Result;
 
 mod session;
+mod web;
 
 pub use session::Answer;
+pub use web::{Asked, Reply, Web, zeros};
 
 /// How it answers every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

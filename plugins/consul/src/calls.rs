@@ -7,8 +7,9 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use waypost_core::{Error, ErrorKind, Result};
 
-use crate::error::{self, Fault};
-use crate::http::{Agent, Answer, Request, Since};
+use crate::answer::Answer;
+use crate::error;
+use crate::http::{Agent, Request, Since};
 use crate::owner::Owner;
 use crate::record::{Check, Definition, Entry, Held, Service, check_id};
 
@@ -70,7 +71,7 @@ impl Agent {
     pub(crate) async fn held(&self, id: &str) -> Result<Option<Held>> {
         let request = Request::get("agent/health/service/id", Some(id));
         let answer = self.send(request).await.map_err(error::of)?;
-        let fault = || error::of(Fault::Status(answer.status, answer.text()));
+        let fault = || error::of(answer.fault());
         let health = match answer.status.as_u16() {
             200 => answer.json::<AgentHealth>().map_err(error::of)?,
             // 429 may also mean that there are too many connections, 404 that there is no such path.
@@ -223,7 +224,7 @@ impl Agent {
                     "the agent shows nothing, and cannot say whether that is all there is",
                 ));
             }
-            (_, text) => return Err(error::of(Fault::Status(answer.status, text))),
+            _ => return Err(error::of(answer.fault())),
         }
         let rulings: Vec<Ruling> = answer.json().map_err(error::of)?;
         match rulings.iter().find(|ruling| !ruling.allow) {

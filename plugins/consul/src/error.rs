@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::StatusCode;
+use reqwest::{StatusCode, Url};
 use waypost_core::{Error, ErrorKind, InstanceKey};
 
 use crate::config::PROFILE;
@@ -10,8 +10,14 @@ use crate::config::PROFILE;
 /// How a request failed.
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// The agent answered with an error: its status, and the first line that it said.
-    Status(StatusCode, String),
+    /// The agent answered with an error.
+    Status {
+        status: StatusCode,
+        /// The first line that it said.
+        text: String,
+        /// How long it asks to be left alone.
+        retry_after: Option<Duration>,
+    },
     /// The request did not get through, or the answer did not.
     Transport(reqwest::Error),
     /// The answer has more bytes than this.
@@ -26,8 +32,18 @@ pub(crate) enum Fault {
 /// is 500 in 1.8 and 404 in later ones.
 pub(crate) fn of(fault: Fault) -> Error {
     match fault {
-        Fault::Status(status, text) => of_status(status, &text),
-        Fault::Transport(error) => of_transport(error.without_url()),
+        Fault::Status {
+            status,
+            text,
+            retry_after,
+        } => {
+            let error = of_status(status, &text);
+            match retry_after {
+                Some(pause) => error.with_retry_after(pause),
+                None => error,
+            }
+        }
+        Fault::Transport(error) => of_transport(error),
         Fault::TooLarge(limit) => Error::new(
             ErrorKind::Corrupt,
             format!("the agent's answer is over {limit} bytes"),
@@ -62,18 +78,40 @@ fn of_status(status: StatusCode, text: &str) -> Error {
 }
 
 fn of_transport(error: reqwest::Error) -> Error {
+    let agent = agent(error.url());
     let (kind, text) = if error.is_timeout() && !error.is_connect() {
-        (ErrorKind::Timeout, "the agent did not answer in time")
+        (
+            ErrorKind::Timeout,
+            format!("{agent} did not answer in time"),
+        )
     } else if error.is_builder() {
-        (ErrorKind::Internal, "the request could not be made")
+        (
+            ErrorKind::Internal,
+            "the request could not be made".to_owned(),
+        )
     } else if error.is_decode() {
-        (ErrorKind::Corrupt, "the agent's answer cannot be read")
+        (
+            ErrorKind::Corrupt,
+            format!("the answer of {agent} cannot be read"),
+        )
     } else if error.is_connect() {
-        (ErrorKind::Unavailable, "the agent cannot be reached")
+        (ErrorKind::Unavailable, format!("{agent} cannot be reached"))
     } else {
-        (ErrorKind::Unavailable, "the connection to the agent broke")
+        (
+            ErrorKind::Unavailable,
+            format!("the connection to {agent} broke"),
+        )
     };
-    Error::new(kind, text).with_source(error)
+    Error::new(kind, text).with_source(error.without_url())
+}
+
+/// The agent of a request, without what was asked of it.
+fn agent(url: Option<&Url>) -> String {
+    let place = url.and_then(|url| Some((url.host_str()?, url.port_or_known_default()?)));
+    match place {
+        Some((host, port)) => format!("the agent at {host}:{port}"),
+        None => "the agent".to_owned(),
+    }
 }
 
 /// What the agent said, fit for one line of a log.
@@ -111,11 +149,6 @@ pub(crate) fn untold() -> Error {
     Error::unavailable("the agent took the record and does not tell the servers of it")
 }
 
-/// The agent has removed a record, and the servers have not.
-pub(crate) fn untold_end() -> Error {
-    Error::unavailable("the agent removed the record and does not tell the servers of it")
-}
-
 /// An empty answer that is empty because the token may not see more.
 pub(crate) fn hidden(what: &str) -> Error {
     Error::new(
@@ -139,10 +172,18 @@ pub(crate) fn vanished() -> Error {
 mod tests {
     use super::*;
 
+    fn status(status: StatusCode, text: impl Into<String>) -> Fault {
+        Fault::Status {
+            status,
+            text: text.into(),
+            retry_after: None,
+        }
+    }
+
     #[test]
     fn every_answer_has_its_kind() {
         use ErrorKind::*;
-        for (status, text, kind) in [
+        for (code, text, kind) in [
             // 1.8
             (
                 500,
@@ -197,21 +238,21 @@ mod tests {
             (502, "<html>Bad Gateway</html>", Unavailable),
             (418, "", Corrupt),
         ] {
-            let status = StatusCode::from_u16(status).expect("status");
-            let error = of(Fault::Status(status, text.to_owned()));
-            assert_eq!(error.kind(), kind, "{status} {text}");
+            let code = StatusCode::from_u16(code).expect("status");
+            let error = of(status(code, text));
+            assert_eq!(error.kind(), kind, "{code} {text}");
         }
     }
 
     #[test]
     fn what_an_agent_says_stays_on_one_short_line() {
         let text = format!("a\r\n\u{1b}[31m{}", "x".repeat(10_000));
-        let error = of(Fault::Status(StatusCode::BAD_GATEWAY, text)).to_string();
+        let error = of(status(StatusCode::BAD_GATEWAY, text)).to_string();
         assert!(
             error.len() < 300 && !error.contains(char::is_control),
             "{error}"
         );
-        let bare = of(Fault::Status(StatusCode::BAD_GATEWAY, String::new()));
+        let bare = of(status(StatusCode::BAD_GATEWAY, ""));
         assert_eq!(bare.to_string(), "the agent cannot serve: 502 Bad Gateway");
     }
 

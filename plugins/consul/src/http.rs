@@ -5,33 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, Identity, Method, Response, StatusCode, Url};
-use serde::de::DeserializeOwned;
+use reqwest::{Client, Method, Url};
 use tokio::sync::Semaphore;
 use waypost_core::{Error, ErrorKind, Result};
-use waypost_plugin_kit::tls::Material;
 
+use crate::answer::Answer;
+use crate::client;
 use crate::config::Config;
 use crate::error::{self, Fault};
 
 /// Short requests at once, and so the connections that they take over HTTP/1.1.
 const SHORT_AT_ONCE: usize = 8;
-/// Largest answer, unpacked: about 20 000 instances of one service.
-const MAX_BODY: usize = 48 << 20;
-/// As much of an error's text as is looked at.
-const MAX_TEXT: usize = 4096;
-/// How long an unused connection is kept.
-const IDLE: Duration = Duration::from_secs(30);
-/// Over TLS all requests share one connection (HTTP/2), which is pinged: K of the house, 6 s + 3 s.
-const PING_EVERY: Duration = Duration::from_secs(6);
-const PING_TIMEOUT: Duration = Duration::from_secs(3);
-
-const TOKEN: HeaderName = HeaderName::from_static("x-consul-token");
-const INDEX: &str = "x-consul-index";
-const HASH: &str = "x-consul-contenthash";
-const FILTERED: &str = "x-consul-results-filtered-by-acls";
 
 /// The agents of a target, and what is needed to ask them.
 #[derive(Debug)]
@@ -41,6 +25,8 @@ pub(crate) struct Agents {
     /// The agent that is asked first: the one that answered last.
     current: AtomicUsize,
     turns: Semaphore,
+    /// For the one large answer that is read at a time.
+    large: Semaphore,
     timeout: Duration,
     wait: Duration,
 }
@@ -50,19 +36,6 @@ pub(crate) struct Agents {
 pub(crate) struct Agent {
     agents: Arc<Agents>,
     number: usize,
-}
-
-/// What an agent answered.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    /// The index to block on next; at least 1, else a query with it would not block.
-    pub(crate) index: u64,
-    /// The hash to block on next, where the agent itself answers.
-    pub(crate) hash: Option<String>,
-    /// Whether the agent says that it left out what the token may not read (newer ones do).
-    pub(crate) filtered: bool,
-    body: Vec<u8>,
 }
 
 /// What to block on.
@@ -121,26 +94,6 @@ impl<'a> Request<'a> {
     }
 }
 
-impl Answer {
-    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Fault> {
-        serde_json::from_slice(&self.body).map_err(Fault::Garbage)
-    }
-
-    /// The first line of the body, for errors.
-    pub(crate) fn text(&self) -> String {
-        let text = String::from_utf8_lossy(&self.body[..self.body.len().min(MAX_TEXT)]);
-        let line = text.lines().find(|line| !line.trim().is_empty());
-        line.unwrap_or_default().trim().to_owned()
-    }
-
-    fn good(self) -> Result<Self, Fault> {
-        if self.status == StatusCode::OK {
-            return Ok(self);
-        }
-        Err(Fault::Status(self.status, self.text()))
-    }
-}
-
 impl Agents {
     pub(crate) fn open(config: &Config) -> Result<Self> {
         let scheme = if config.tls.is_some() {
@@ -154,10 +107,11 @@ impl Agents {
             })
         });
         Ok(Self {
-            client: client(config)?,
+            client: client::open(config, SHORT_AT_ONCE)?,
             bases: bases.collect::<Result<_>>()?,
             current: AtomicUsize::new(0),
             turns: Semaphore::new(SHORT_AT_ONCE),
+            large: Semaphore::new(1),
             timeout: config.timeout,
             wait: config.wait,
         })
@@ -230,54 +184,12 @@ impl Drop for Leaving<'_> {
     }
 }
 
-fn client(config: &Config) -> Result<Client> {
-    let mut builder = Client::builder()
-        .no_proxy()
-        .redirect(Policy::none())
-        .connect_timeout(config.connect_timeout)
-        .pool_max_idle_per_host(SHORT_AT_ONCE)
-        .pool_idle_timeout(IDLE)
-        .http2_keep_alive_interval(PING_EVERY)
-        .http2_keep_alive_timeout(PING_TIMEOUT)
-        .http2_adaptive_window(true)
-        .user_agent(concat!("waypost/", env!("CARGO_PKG_VERSION")));
-    if let Some(token) = &config.token {
-        let mut value = HeaderValue::from_str(token.expose())
-            .map_err(|_| Error::config("the token does not fit into a header"))?;
-        value.set_sensitive(true);
-        builder = builder.default_headers(HeaderMap::from_iter([(TOKEN, value)]));
-    }
-    builder = match &config.tls {
-        Some(material) => secured(builder.https_only(true), material)?,
-        // Else the system's certificates would be read for nothing.
-        None => builder.tls_certs_only([]),
-    };
-    let fault = |error: reqwest::Error| {
-        Error::config("the HTTP client cannot be made of these options").with_source(error)
-    };
-    builder.build().map_err(fault)
-}
-
-fn secured(
-    mut builder: reqwest::ClientBuilder,
-    material: &Material,
-) -> Result<reqwest::ClientBuilder> {
-    if let Some(ca) = &material.ca {
-        let certificates = Certificate::from_pem_bundle(ca)
-            .map_err(|error| Error::config("option `ca` cannot be used").with_source(error))?;
-        builder = builder.tls_certs_only(certificates);
-    }
-    if let Some(identity) = &material.identity {
-        let both = [identity.cert.as_slice(), b"\n", identity.key.as_slice()].concat();
-        // The cause is left out: it could quote what stands in the file of the key.
-        let identity = Identity::from_pem(&both)
-            .map_err(|_| Error::config("options `cert` and `key` cannot be used"))?;
-        builder = builder.identity(identity);
-    }
-    Ok(builder)
-}
-
 impl Agent {
+    /// Whether both are one.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.number == other.number
+    }
+
     /// Longest that a blocking query blocks.
     pub(crate) fn wait(&self) -> Duration {
         self.agents.wait
@@ -340,7 +252,7 @@ impl Agent {
                 .body(body);
         }
         let response = builder.send().await.map_err(Fault::Transport)?;
-        read(response).await
+        Answer::read(response, &self.agents.large).await
     }
 
     fn url(&self, request: &Request<'_>) -> Url {
@@ -356,29 +268,6 @@ impl Agent {
         }
         url
     }
-}
-
-async fn read(mut response: Response) -> Result<Answer, Fault> {
-    let status = response.status();
-    let header = |name| response.headers().get(name)?.to_str().ok();
-    let index = header(INDEX).and_then(|index| index.parse().ok());
-    let hash = header(HASH).map(str::to_owned);
-    let filtered = header(FILTERED) == Some("true");
-    // An agent reports health by its status; what is no JSON is an error's text.
-    let mut body: Vec<u8> = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(Fault::Transport)? {
-        if body.len() + chunk.len() > MAX_BODY {
-            return Err(Fault::TooLarge(MAX_BODY));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(Answer {
-        status,
-        index: index.unwrap_or(0).max(1),
-        hash,
-        filtered,
-        body,
-    })
 }
 
 #[cfg(test)]

@@ -24,9 +24,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(crate) async fn hold(shared: &Shared, agent: Agent, record: &Definition) -> Result<Agent> {
     // Never closed: it lives and dies with `shared`.
     let _turn = shared.writes.acquire().await;
+    // What we left there before is written anew, so that nothing takes it for the former copy.
+    let was_left = shared.leftovers.forget(&agent, &record.id);
     let held = agent.held(&record.id).await?;
     let owner = held
-        .filter(|held| record.is_held(held))
+        .filter(|held| !was_left && record.is_held(held))
         .and_then(|held| held.service.owner())
         .filter(|owner| shared.claims.is_ours(Some(owner)));
     match owner {
@@ -101,6 +103,8 @@ pub(crate) struct ConsulLease {
     agent: Agent,
     /// Whether the last renewal was given up while the agent was silent.
     in_doubt: bool,
+    /// Whether the agent answered the last renewal. While it does not, renewals alone ask it.
+    answers: bool,
     claim: Claim,
     record: Definition,
     ttl: Duration,
@@ -118,6 +122,7 @@ impl ConsulLease {
             shared,
             agent,
             in_doubt: false,
+            answers: true,
             claim,
             record,
             ttl,
@@ -165,8 +170,15 @@ impl ConsulLease {
     /// Registers the record at another agent, which is the lease's from then on.
     async fn move_on(&mut self) -> Result<()> {
         self.agent.leave();
+        let before = self.shared.claims.owner();
         let hold = |agent| hold(&self.shared, agent, &self.record);
-        self.agent = self.shared.agents.any(hold).await?;
+        let agent = self.shared.agents.any(hold).await?;
+        let former = std::mem::replace(&mut self.agent, agent);
+        if !former.is(&self.agent) {
+            self.shared
+                .leftovers
+                .add(former, self.claim.key().node.as_str(), before);
+        }
         Ok(())
     }
 
@@ -212,8 +224,7 @@ impl ConsulLease {
                     return error::lost("was taken over");
                 }
                 Ok(Some(seen)) => seen.since,
-                Err(error) if error.is_transient() => Since::Now,
-                // Told by the next renewal; looking again would not help.
+                // Told by the next renewal, after which this begins anew.
                 Err(_) => std::future::pending().await,
             };
         }
@@ -221,23 +232,21 @@ impl ConsulLease {
 
     /// The same by the one query that all share.
     async fn watch_feed(&self) -> Error {
-        let mut pace = Pace::new(LOOKS, LOOK_EVERY);
-        loop {
-            pace.turn().await;
-            let mut feed = self.shared.subscribe(Some(self.service()));
-            let mut before = None;
-            while let Ok(scan) = feed.next().await {
-                let print = scan.print(self.service());
-                if before == Some(print) {
-                    continue;
-                }
-                before = Some(print);
-                match self.ours().await {
-                    Err(error) if error.kind() == ErrorKind::LeaseLost => return error,
-                    Ok(_) | Err(_) => {}
-                }
+        let mut feed = self.shared.subscribe(Some(self.service()));
+        let mut before = None;
+        while let Ok(scan) = feed.next().await {
+            let print = scan.print(self.service());
+            if before == Some(print) {
+                continue;
+            }
+            before = Some(print);
+            match self.ours().await {
+                Err(error) if error.kind() == ErrorKind::LeaseLost => return error,
+                Ok(_) | Err(_) => {}
             }
         }
+        // As above.
+        std::future::pending().await
     }
 }
 
@@ -249,7 +258,12 @@ impl Lease for ConsulLease {
     }
 
     async fn renew(&mut self) -> Result<()> {
+        self.answers = false;
         let renewed = self.beat().await;
+        self.answers = match &renewed {
+            Ok(()) => true,
+            Err(error) => error.kind() == ErrorKind::LeaseLost,
+        };
         renewed.map_err(|error| self.named("renew", error))
     }
 
@@ -260,6 +274,9 @@ impl Lease for ConsulLease {
 
     async fn lost(&self) -> Error {
         let told = async {
+            if !self.answers {
+                return std::future::pending().await;
+            }
             match self.shared.seats.try_acquire() {
                 Ok(_seat) => self.watch_record().await,
                 Err(_) => self.watch_feed().await,

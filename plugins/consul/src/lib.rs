@@ -1,11 +1,14 @@
 #![doc = include_str!("../README.md")]
 
+mod answer;
 mod calls;
+mod client;
 mod config;
 mod error;
 mod feed;
 mod http;
 mod lease;
+mod leftover;
 mod owner;
 mod record;
 mod registry;

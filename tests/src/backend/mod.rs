@@ -1,5 +1,6 @@
 //! The server under test, and what can be done to it.
 
+mod consul;
 mod etcd;
 mod numbers;
 mod planted;
@@ -14,6 +15,7 @@ use waypost_core::InstanceKey;
 use crate::Result;
 use crate::history::History;
 
+pub use consul::Consul;
 pub use etcd::Etcd;
 pub(crate) use etcd::PASSWORD;
 pub use numbers::Numbers;
@@ -38,6 +40,12 @@ pub trait Backend: Send + Sync + Sized + 'static {
     /// Whether a server that is restarted with its data has lost no record of a living owner,
     /// however long it was down.
     const KEEPS: bool = true;
+    /// Whether a watch tells of every change; else of the latest state, and what came and went
+    /// between two looks is not told.
+    const TELLS_EVERY_CHANGE: bool = true;
+    /// Whether a server that was down for longer than the ttl comes back with the records expired;
+    /// else their time begins anew.
+    const RETURNS_EXPIRED: bool = false;
 
     /// Starts a server and waits until it serves. `arguments` go to the program.
     ///

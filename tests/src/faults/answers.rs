@@ -145,7 +145,8 @@ async fn misled<B: Backend>(house: &mut House<B>, manners: &[Manner]) -> Result<
     Ok(grown)
 }
 
-async fn returns<B: Backend>(house: &House<B>) -> Result<()> {
+/// Leads everybody back to the server, and waits until all is well.
+pub(super) async fn returns<B: Backend>(house: &House<B>) -> Result<()> {
     house.ways()?.renew();
     let took = house.healed(patience(CAP + EPSILON)).await?;
     ensure(took <= CAP + EPSILON, || {

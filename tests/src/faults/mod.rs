@@ -4,6 +4,7 @@ mod access;
 mod answers;
 mod clock;
 mod cold;
+mod consul;
 mod history;
 mod limits;
 mod load;
@@ -19,7 +20,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::Result;
-use crate::backend::{Backend, Etcd, Zookeeper};
+use crate::backend::{Backend, Consul, Etcd, Zookeeper};
 use crate::bounds::Bound;
 use crate::house::{House, Shape};
 
@@ -63,6 +64,14 @@ pub fn etcd() -> Vec<Fault<Etcd>> {
     all.extend(answers::etcd());
     all.extend(history::faults());
     all.extend(access::faults());
+    all
+}
+
+/// All faults of Consul.
+#[must_use]
+pub fn consul() -> Vec<Fault<Consul>> {
+    let mut all = common();
+    all.extend(consul::faults());
     all
 }
 

@@ -101,6 +101,25 @@ async fn a_watch_that_loses_events_is_made_good_by_the_relist() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_registry_that_asks_for_a_pause_gets_it() {
+    let registry = seeded(2);
+    let followed = directory(&registry).follow(orders()).await.expect("follow");
+    let fault = Fault::Busy(Duration::from_secs(4));
+    registry.state.set_fault(Some(fault));
+    registry.state.cut_watches();
+    until(&followed, |followed| {
+        followed.freshness() != Freshness::Live
+    })
+    .await;
+    sleep(Duration::from_secs(1)).await;
+    let before = registry.state.watches.load(Ordering::SeqCst);
+    sleep(Duration::from_secs(40)).await;
+    let tries = registry.state.watches.load(Ordering::SeqCst) - before;
+    assert!((7..=10).contains(&tries), "{tries} tries in 40 s");
+    assert_eq!(followed.members().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cold_start_with_a_dead_registry_is_told_within_the_connect_timeout() {
     let registry = FakeRegistry::new();
     for (fault, kind) in [

@@ -152,7 +152,7 @@ impl Machine {
 
     fn delay(&mut self, error: &Error) -> Duration {
         if error.is_transient() {
-            self.backoff.next()
+            self.backoff.after(error)
         } else {
             clock::jittered(BACKOFF_CAP.mul_f64(0.8), 0.2)
         }
@@ -356,6 +356,21 @@ mod tests {
             panic!("a lost lease is registered anew");
         };
         assert!(at <= now + TTL / 6, "{:?}", at - now);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_registry_that_asks_for_a_pause_gets_it() {
+        let (mut machine, now) = live(None);
+        let pause = Duration::from_secs(3);
+        for input in [Input::RenewFailed, Input::RegisterFailed] {
+            let busy = error(ErrorKind::Throttled).with_retry_after(pause);
+            let (Next::Register(at) | Next::Renew(at)) = machine.step(input(busy), now);
+            assert!(
+                at >= now + pause && at <= now + BACKOFF_CAP,
+                "{:?}",
+                at - now
+            );
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -222,9 +222,11 @@ async fn the_next_agent_is_asked_when_one_is_gone() {
     keeps.say("", Answer::Closes);
     lease.renew().await.expect("renewed elsewhere");
     assert_eq!(second.count("service/register"), 1);
-    let asked = agent.count("");
     lease.renew().await.expect("renewed there");
-    assert_eq!((agent.count(""), second.count("check/pass")), (asked, 1));
+    assert_eq!(
+        (agent.count("check/pass"), second.count("check/pass")),
+        (0, 1)
+    );
     lease
         .update(&instance().with_version("2"))
         .await
@@ -277,4 +279,23 @@ async fn the_token_is_in_the_header_and_nowhere_else() {
     keeps.say("", Answer::Closes);
     let error = register(&*registry).await.expect_err("gone");
     assert!(!format!("{error:?}").contains("S3CR3T"));
+}
+
+#[tokio::test]
+async fn an_agent_that_does_not_answer_is_asked_by_renewals_alone() {
+    let keeps = Keeps::default();
+    let agent = keeps.start().await;
+    let registry = agent.open("").await;
+    let mut lease = register(&*registry).await.expect("lease");
+    keeps.say("", Answer::Says(503, "retry-after: 7\r\n", "busy".into()));
+    let error = lease.renew().await.expect_err("busy");
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(7)), "{error}");
+    let asked = agent.count("");
+    let told = tokio::time::timeout(Duration::from_secs(2), lease.lost()).await;
+    assert!(told.is_err(), "{told:?}");
+    assert_eq!(agent.count(""), asked);
+    keeps.says.lock().expect("lock").clear();
+    lease.renew().await.expect("renewed");
+    keeps.change(|record| record["Meta"]["waypost-owner"] = json!("0123456789abcdef-1"));
+    assert_eq!(lease.lost().await.kind(), ErrorKind::LeaseLost);
 }
