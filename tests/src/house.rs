@@ -105,8 +105,18 @@ impl<B: Backend> House<B> {
     /// # Cancel safety
     /// Safe.
     pub async fn open(shape: Shape, binary: &Path) -> Result<Self> {
+        Self::open_noting(shape, binary, History::default()).await
+    }
+
+    /// As [`House::open`], with a timeline that is there already.
+    ///
+    /// # Errors
+    /// As [`House::open`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn open_noting(shape: Shape, binary: &Path, history: History) -> Result<Self> {
         let backend = B::open(shape.arguments, shape.guarded).await?;
-        let history = History::default();
         let namespace = format!("/t/{:08x}", fastrand::u32(..));
         let ways = if shape.proxied {
             Some(Ways::open(backend.address(), &history).await?)

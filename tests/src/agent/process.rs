@@ -13,9 +13,10 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use crate::history::History;
+use crate::random::tape::What;
 use crate::{Result, ensure};
 
-use super::{Order, Report};
+use super::{Act, Order, Report};
 
 pub use rustix::process::Signal;
 
@@ -73,6 +74,8 @@ impl Agent {
                     sender.send_modify(|all: &mut BTreeMap<String, Report>| {
                         all.insert(report.node.clone(), report);
                     });
+                } else if let Ok(act) = serde_json::from_str::<Act>(line) {
+                    history.tell_at(act.when, &name, || What::Act(act));
                 }
             }
         };
@@ -80,10 +83,9 @@ impl Agent {
             let (name, history) = (name.to_owned(), history.clone());
             move |line: &str| history.note(&name, format!("log: {}", line.trim()))
         };
-        history.note(
-            name,
-            format!("starts as process {}", child.id().unwrap_or(0)),
-        );
+        let pid = child.id().unwrap_or(0);
+        history.note(name, format!("starts as process {pid}"));
+        history.tell(name, || What::Started { pid });
         Ok(Self {
             name: name.to_owned(),
             readers: [

@@ -14,9 +14,11 @@ use waypost_plugin_kit::layout::Prefix;
 use waypost_testkit::containers::{ETCD, Server};
 
 use crate::Result;
+use crate::history::History;
+use crate::house::service;
 
-use super::Backend;
 use super::planted::plant_raw;
+use super::{Backend, Numbers};
 
 /// Everything that a house writes begins with this.
 const HOUSES: &str = "/t/";
@@ -129,6 +131,10 @@ impl Backend for Etcd {
         let status = self.admin().await?.status().await?;
         let header = status.header().ok_or("a status without a header")?;
         Ok(header.revision().try_into()?)
+    }
+
+    fn numbers(&self, namespace: &str, history: History) -> Option<Numbers> {
+        Numbers::start(self.address, namespace, service(), history).ok()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod consul;
 mod etcd;
+mod numbers;
 mod planted;
 mod zookeeper;
 
@@ -12,10 +13,12 @@ use async_trait::async_trait;
 use waypost_core::InstanceKey;
 
 use crate::Result;
+use crate::history::History;
 
 pub use consul::Consul;
 pub use etcd::Etcd;
 pub(crate) use etcd::PASSWORD;
+pub use numbers::Numbers;
 pub use planted::{plant, uproot};
 pub use zookeeper::Zookeeper;
 pub(crate) use zookeeper::{ANCIENT, FEW_CONNECTIONS, SMALL_REQUESTS};
@@ -90,5 +93,11 @@ pub trait Backend: Send + Sync + Sized + 'static {
     /// Safe.
     async fn writes(&self) -> Result<u64> {
         Err(format!("{} does not count its writes", Self::NAME).into())
+    }
+
+    /// Records the changes of the house's service as the server itself numbers them, past every
+    /// proxy; nothing where it does not number them.
+    fn numbers(&self, _namespace: &str, _history: History) -> Option<Numbers> {
+        None
     }
 }
