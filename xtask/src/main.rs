@@ -1,4 +1,4 @@
-//! Chores of the house: `cargo xtask test`, `cargo xtask check`, `cargo xtask bench`.
+//! Chores of the house: `cargo xtask test`, `check`, `faults`, `bench`.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -7,6 +7,7 @@
 
 mod build;
 mod check;
+mod faults;
 mod report;
 mod test;
 mod tools;
@@ -32,6 +33,12 @@ enum Chore {
     Test(test::Options),
     /// Format, lints, each feature alone, docs.
     Check(check::Options),
+    /// Draws faults from a seed, on a real server with processes, watches and directories, and
+    /// judges the recorded history.
+    ///
+    /// A failure prints the seed, the schedule up to there, which law is broken where, and the
+    /// history's file.
+    Faults(faults::Options),
     /// Compares with the peers in one run; JSON with --json.
     Bench(BenchOptions),
 }
@@ -47,6 +54,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().chore {
         Chore::Test(options) => test::run(&options),
         Chore::Check(options) => check::run(&options),
+        Chore::Faults(options) => faults::run(&options),
         Chore::Bench(options) => bench(&options),
     };
     match outcome {
