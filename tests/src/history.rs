@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 
-use crate::random::tape::{Tape, What, now};
+use crate::random::record::What;
+use crate::random::tape::{Tape, now};
 
 /// Most lines kept; the oldest go first.
 const MOST: usize = 600;

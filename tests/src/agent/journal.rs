@@ -12,7 +12,8 @@ use waypost_core::{
     ServiceName, SkipLog, WatchScope,
 };
 
-use crate::random::tape::{Stamp, now};
+use crate::random::record::Stamp;
+use crate::random::tape::now;
 
 /// What a writer does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

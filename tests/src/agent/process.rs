@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use crate::history::History;
-use crate::random::tape::What;
+use crate::random::record::What;
 use crate::{Result, ensure};
 
 use super::{Act, Order, Report};

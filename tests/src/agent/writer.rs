@@ -11,7 +11,8 @@ use waypost::{Drivers, Origin, Target};
 use waypost_core::{Error, Instance, Registration, RegistrationOptions, Registry};
 
 use crate::Result;
-use crate::random::tape::{BORN, TURN, now};
+use crate::random::record::{BORN, TURN};
+use crate::random::tape::now;
 
 use super::Order;
 use super::journal::Journal;

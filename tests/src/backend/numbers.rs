@@ -12,7 +12,7 @@ use waypost_plugin_kit::layout::Prefix;
 
 use crate::Result;
 use crate::history::History;
-use crate::random::tape::{Told, What};
+use crate::random::record::{Told, What};
 
 const NAME: &str = "numbers";
 /// The pause before a server that does not answer is asked again.

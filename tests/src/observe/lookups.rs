@@ -8,7 +8,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use waypost_core::{Instance, Registry, ServiceName};
 
 use crate::history::History;
-use crate::random::tape::{What, now, stamps};
+use crate::random::record::{What, stamps};
+use crate::random::tape::now;
 
 use super::{Eye, Set, difference};
 

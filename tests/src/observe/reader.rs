@@ -11,7 +11,7 @@ use waypost_core::{
 };
 
 use crate::history::History;
-use crate::random::tape::{Stamp, What};
+use crate::random::record::{Stamp, What};
 
 use super::{Eye, Set};
 
@@ -147,7 +147,8 @@ async fn read(name: String, followed: Followed, account: Arc<Mutex<Account>>, hi
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last = (followed.members().version(), true, false);
     let mut before = ticks.tick().await;
-    history.tell(&name, || shows(&followed.members(), true));
+    let first = followed.freshness() == Freshness::Live;
+    history.tell(&name, || shows(&followed.members(), first));
     let mut tally = Tally::default();
     loop {
         ticks.tick().await;
@@ -199,7 +200,7 @@ fn shows(members: &Members, live: bool) -> What {
     }
 }
 
-/// Reads that are told together.
+/// Reads that are told together, at once when one found nobody.
 #[derive(Default)]
 struct Tally {
     reads: usize,
@@ -216,7 +217,7 @@ impl Tally {
         self.reads += 1;
         self.empty += usize::from(empty);
         self.slowest = self.slowest.max(took);
-        (self.reads == Self::TOGETHER).then(|| {
+        (self.reads == Self::TOGETHER || empty).then(|| {
             let Self {
                 reads,
                 empty,

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use waypost_core::{Change, Error, Event, NodeId, Registry, Result, ServiceName, WatchScope};
 
 use crate::history::History;
-use crate::random::tape::What;
+use crate::random::record::What;
 
 use super::{Eye, Set, difference};
 

@@ -1,6 +1,6 @@
 //! What can go wrong in a random schedule.
 
-use std::fmt;
+mod words;
 
 use fastrand::Rng;
 use serde::{Deserialize, Serialize};
@@ -248,72 +248,5 @@ fn trouble(random: &mut Rng, kind: usize) -> Trouble {
         15 if random.bool() => Trouble::Narrow(random.u32(500..=20_000)),
         15 => Trouble::Sliced(random.usize(1..=16)),
         _ => Trouble::Cut(random.u64(1..=4000)),
-    }
-}
-
-impl fmt::Display for Mishap {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = |writer: usize| ["agent-a", "agent-b", "agent-c"][writer.min(2)];
-        let seconds = |millis: Millis| format!("{}.{:03} s", millis / 1000, millis % 1000);
-        match *self {
-            Self::Killed { writer, lasts } => {
-                let (name, lasts) = (name(writer), seconds(lasts));
-                write!(f, "{name} is killed and dead for {lasts}")
-            }
-            Self::Replaced { writer } => {
-                write!(f, "{} is killed and started again at once", name(writer))
-            }
-            Self::Terminated { writer, lasts } => {
-                let (name, lasts) = (name(writer), seconds(lasts));
-                write!(f, "{name} is told to end and started after {lasts}")
-            }
-            Self::Stopped { writer, lasts } => {
-                write!(f, "{} stands still for {}", name(writer), seconds(lasts))
-            }
-            Self::ServerKilled { lasts } => {
-                write!(f, "the server is killed and dead for {}", seconds(lasts))
-            }
-            Self::ServerPaused { lasts } => {
-                write!(f, "the server stands still for {}", seconds(lasts))
-            }
-            Self::ServerWiped => f.write_str("the server forgets everything"),
-            Self::Deleted { writer, which } => {
-                write!(f, "{} is deleted by hand", node(writer, which))
-            }
-            Self::LeaseEnded { writer, which } => {
-                write!(f, "the lease of {} is ended by hand", node(writer, which))
-            }
-            Self::Network {
-                whose,
-                trouble,
-                lasts,
-            } => {
-                let whose = match whose {
-                    Whose::Writer => "agent-a's",
-                    Whose::Directories => "the directories'",
-                    Whose::Watches => "the watches'",
-                    Whose::Everybody => "everybody's",
-                };
-                let lasts = seconds(lasts);
-                match trouble {
-                    Trouble::Held => write!(f, "{whose} connections are silent for {lasts}"),
-                    Trouble::Reset => write!(f, "{whose} connections are reset for {lasts}"),
-                    Trouble::Refused => write!(f, "{whose} connections are refused for {lasts}"),
-                    Trouble::Late(by) => {
-                        let by = seconds(by);
-                        write!(f, "{whose} bytes are {by} late for {lasts}")
-                    }
-                    Trouble::Narrow(rate) => {
-                        write!(f, "{whose} connections carry {rate} B/s for {lasts}")
-                    }
-                    Trouble::Sliced(size) => {
-                        write!(f, "{whose} bytes come in slices of {size} for {lasts}")
-                    }
-                    Trouble::Cut(bytes) => {
-                        write!(f, "{whose} connections end after {bytes} B for {lasts}")
-                    }
-                }
-            }
-        }
     }
 }

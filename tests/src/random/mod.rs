@@ -1,12 +1,14 @@
 //! Random schedules of faults against one real server, and what must hold of the history.
 //!
 //! A seed gives a [`Schedule`]: rounds of one or two mishaps, each followed by a time in which
-//! everything heals. A [`tape`] records what every writer did, every watch was told, every
+//! everything heals. A [`tape`] holds [`record`]s of what every writer did, every watch was told, every
 //! directory showed and every fresh lookup found; [`VALIDATORS`] judge the finished history.
 
 mod inject;
 mod mishap;
+mod others;
 mod program;
+pub mod record;
 mod run;
 mod schedule;
 mod story;

@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, sleep_until};
-use waypost_core::{
-    Address, Instance, Node, NodeId, Registration, RegistrationOptions, Registry, ServiceName,
-};
+use waypost_core::Instance;
 
 use crate::agent::Signal;
 use crate::backend::Backend;
@@ -20,9 +18,11 @@ use crate::{Result, ensure};
 
 use super::inject;
 use super::mishap::Mishap;
+use super::others::Other;
+use super::record::{Stamp, What};
 use super::schedule::{Round, Schedule};
 use super::story::Story;
-use super::tape::{Stamp, Tape, What};
+use super::tape::Tape;
 use super::usage::usage;
 use super::verdict::{Healing, Verdict};
 use super::windows::DIRECT;
@@ -282,33 +282,5 @@ impl<B: Backend> Run<B> {
         let set = all.iter().map(stamp).collect();
         self.tape.record("lookup", What::Final { set });
         Ok(())
-    }
-}
-
-/// Somebody else's node, with an id that the house has too, which changes all the time.
-#[derive(Debug)]
-struct Other(tokio::task::AbortHandle);
-
-impl Other {
-    fn start(registry: Arc<dyn Registry>, name: &str) -> Result<Self> {
-        let node = Node::new(NodeId::new("a1")?, Address::new("127.0.0.1:22001")?);
-        let instance = Instance::new(ServiceName::new(name)?, node);
-        let options = RegistrationOptions::new().with_ttl(T);
-        let registration = Registration::start(registry, instance.clone(), options)?;
-        let changing = async move {
-            for turn in 0_u64.. {
-                sleep(Duration::from_millis(700)).await;
-                let changed = instance.clone().with_version(turn.to_string());
-                // What cannot be written now stays wished for.
-                let _ = registration.update(changed).await;
-            }
-        };
-        Ok(Self(tokio::spawn(changing).abort_handle()))
-    }
-}
-
-impl Drop for Other {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }

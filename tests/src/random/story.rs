@@ -6,7 +6,7 @@ use crate::agent::Act;
 use crate::house::SERVICE;
 
 use super::mishap::Mishap;
-use super::tape::{Entry, Stamps, Told, What};
+use super::record::{Entry, Stamps, Told, What};
 
 /// What a raw watch heard.
 #[derive(Debug, Clone, PartialEq)]

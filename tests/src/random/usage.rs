@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::Result;
 
-use super::tape::What;
+use super::record::What;
 
 /// Memory and descriptors of a process; of this one without an id.
 ///

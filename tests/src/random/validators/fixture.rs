@@ -6,8 +6,8 @@ use crate::agent::{Act, Doing};
 use crate::house::SERVICE;
 
 use super::super::mishap::{Mishap, NODES};
+use super::super::record::{Entry, Stamp, Stamps, Told, What};
 use super::super::story::Story;
-use super::super::tape::{Entry, Stamp, Stamps, Told, What};
 
 /// When the history begins, in microseconds.
 const BEGUN: u64 = 1_000_000_000;

@@ -43,7 +43,7 @@ pub(super) fn leaks(story: &Story) -> Vec<Breach> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::tape::What;
+    use super::super::super::record::What;
     use super::super::fixture::Fixture;
     use super::*;
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::bounds::EPSILON;
 
 use super::super::mishap::NODES;
+use super::super::record::{Stamp, Stamps};
 use super::super::story::{Look, Sight, Story};
-use super::super::tape::{Stamp, Stamps};
 use super::super::windows::{Span, blind};
 use super::Breach;
 

@@ -79,7 +79,7 @@ pub(super) fn same_in_the_end(story: &Story) -> Vec<Breach> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::tape::What;
+    use super::super::super::record::What;
     use super::super::fixture::{Fixture, at, stamp, told};
     use super::*;
 

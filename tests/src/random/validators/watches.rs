@@ -6,8 +6,8 @@ use crate::agent::{Act, Doing};
 use crate::house::SERVICE;
 
 use super::super::mishap::NODES;
+use super::super::record::{Stamp, Stamps, Told};
 use super::super::story::{Heard, Look, Story, apply};
-use super::super::tape::{Stamp, Stamps, Told};
 use super::Breach;
 
 pub(super) fn filtered(story: &Story) -> Vec<Breach> {
@@ -180,7 +180,7 @@ fn writes(story: &Story, node: &str, from: u64, to: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::tape::What;
+    use super::super::super::record::What;
     use super::super::fixture::{Fixture, at, stamp, told};
     use super::*;
 
