@@ -1,5 +1,6 @@
 //! An agent that changes its records all the time, and tells what it does to its registry.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,8 +19,10 @@ use super::Order;
 use super::journal::Journal;
 use super::work::{input_closed, instance, tell};
 
-/// Milliseconds between two changes of a record.
-const PAUSE: std::ops::Range<u64> = 500..2500;
+/// Milliseconds between two changes of a process's first record.
+const OFTEN: Range<u64> = 500..2500;
+/// Those of its other records, longer than a ttl: only renewals keep them.
+const SELDOM: Range<u64> = 6000..12_000;
 
 /// Carries out `order` as [`work`](super::work) does, with [`Act`](super::Act)s among its reports
 /// and new content every second or two.
@@ -40,7 +43,9 @@ pub async fn write(order: Order) -> Result<()> {
         let registry = Arc::clone(&registry);
         let registration = Registration::start(registry, first.clone(), options)?;
         tellers.spawn(tell(node.clone(), registration.standing()));
-        writers.spawn(vary(registration, first, born, stopped.clone()));
+        let pauses = if place == 0 { OFTEN } else { SELDOM };
+        let varying = vary(registration, first, born, pauses, stopped.clone());
+        writers.spawn(varying);
     }
     let mut terminated = signal(SignalKind::terminate())?;
     tokio::select! {
@@ -69,11 +74,12 @@ async fn vary(
     registration: Registration,
     first: Instance,
     born: u64,
+    pauses: Range<u64>,
     mut stopped: watch::Receiver<bool>,
 ) -> Result<(), Error> {
     let changing = async {
         for turn in 1.. {
-            sleep(Duration::from_millis(fastrand::u64(PAUSE))).await;
+            sleep(Duration::from_millis(fastrand::u64(pauses.clone()))).await;
             // What cannot be written now stays wished for.
             let _ = registration
                 .update(stamped(first.clone(), born, turn))

@@ -12,13 +12,15 @@ use waypost_core::{
 use crate::Result;
 use crate::bounds::T;
 
-/// Somebody else's node, with an id that the house has too, which changes all the time.
+/// Somebody else's node, which changes all the time.
 #[derive(Debug)]
 pub(super) struct Other(AbortHandle);
 
 impl Other {
     pub(super) fn start(registry: Arc<dyn Registry>, name: &str) -> Result<Self> {
-        let node = Node::new(NodeId::new("a1")?, Address::new("127.0.0.1:22001")?);
+        // An id of its own: an agent of Consul has one record an id, whatever its service.
+        let id = NodeId::new(&format!("{name}-1"))?;
+        let node = Node::new(id, Address::new("127.0.0.1:22001")?);
         let instance = Instance::new(ServiceName::new(name)?, node);
         let options = RegistrationOptions::new().with_ttl(T);
         let registration = Registration::start(registry, instance.clone(), options)?;
