@@ -160,7 +160,7 @@ impl<B: Backend> Run<B> {
             say(&format!("round {}: healed in {seconds:.2} s", round.number));
             verdict.healed(healing);
         }
-        self.house.healed(LOOK).await?;
+        self.house.healed(HEALS).await?;
         self.measure(true)?;
         self.stop_writing().await
     }
