@@ -37,9 +37,6 @@ pub trait Backend: Send + Sync + Sized + 'static {
     const SHARED_LEASE: bool = false;
     /// Records that the server takes a second, roughly: what the size of a crowd follows.
     const WRITES_A_SECOND: usize = 2_000;
-    /// Whether a server that is restarted with its data has lost no record of a living owner,
-    /// however long it was down.
-    const KEEPS: bool = true;
     /// Whether a watch tells of every change; else of the latest state, and what came and went
     /// between two looks is not told.
     const TELLS_EVERY_CHANGE: bool = true;

@@ -12,7 +12,7 @@ use waypost_testkit::Missing;
 
 use crate::Result;
 use crate::agent::{Order, write};
-use crate::backend::Etcd;
+use crate::backend::{Etcd, Zookeeper};
 
 use super::run::{Places, Wish, run};
 use super::verdict::Verdict;
@@ -36,11 +36,18 @@ struct Row {
 type Say = fn(&str);
 
 /// Every server.
-const ROWS: &[Row] = &[Row {
-    server: "etcd",
-    test: "random_faults_on_etcd",
-    run: |wish, places, say| Box::pin(run::<Etcd>(wish, places, say)),
-}];
+const ROWS: &[Row] = &[
+    Row {
+        server: "etcd",
+        test: "random_faults_on_etcd",
+        run: |wish, places, say| Box::pin(run::<Etcd>(wish, places, say)),
+    },
+    Row {
+        server: "zookeeper",
+        test: "random_faults_on_zookeeper",
+        run: |wish, places, say| Box::pin(run::<Zookeeper>(wish, places, say)),
+    },
+];
 
 /// The `main` of the program.
 ///

@@ -94,7 +94,7 @@ pub async fn run<B: Backend>(
             seed: *seed,
             ttl: T.as_micros() as u64,
             slack: (B::SLACK + EPSILON).as_micros() as u64,
-            keeps: B::KEEPS,
+            keeps: !B::RETURNS_EXPIRED,
         },
     );
     let history = History::taped(Arc::clone(&tape));
@@ -160,7 +160,7 @@ impl<B: Backend> Run<B> {
             say(&format!("round {}: healed in {seconds:.2} s", round.number));
             verdict.healed(healing);
         }
-        self.house.healed(LOOK).await?;
+        self.house.healed(HEALS).await?;
         self.measure(true)?;
         self.stop_writing().await
     }

@@ -1,6 +1,7 @@
 //! What must hold of a finished history. Each validator is a pure function of it.
 
 mod leaks;
+mod numbers;
 mod presence;
 mod promptness;
 mod reads;
@@ -65,6 +66,11 @@ pub const VALIDATORS: &[Validator] = &[
         name: "reliable",
         law: "nobody misses a change that a fresh lookup proves for longer than the bound",
         check: promptness::reliable,
+    },
+    Validator {
+        name: "complete",
+        law: "a watch that nobody hinders is told every change that the server numbers",
+        check: numbers::complete,
     },
     Validator {
         name: "kept",
