@@ -51,6 +51,9 @@ pub(crate) fn held<T>(work: impl FnOnce() -> T) -> (T, usize) {
 /// Does `work`, which may hold `most` bytes more than there were before.
 pub(crate) fn within<T>(most: usize, work: impl FnOnce() -> T) -> T {
     let (done, held) = held(work);
-    assert!(held <= most, "held {held} bytes; at most {most} are allowed");
+    assert!(
+        held <= most,
+        "held {held} bytes; at most {most} are allowed"
+    );
     done
 }

@@ -1,6 +1,6 @@
 //! A record as Consul keeps it: an agent's service with a TTL check.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
@@ -344,9 +344,10 @@ pub(crate) fn instances(
         }
         namesakes.extend(distinct);
     }
+    let mut made_up = BTreeSet::new();
     for entry in namesakes {
         let id = entry.id_with_machine();
-        if by_id.contains_key(&id) {
+        if by_id.contains_key(&id) || !made_up.insert(id.clone()) {
             skipped.skip(
                 PROFILE.driver,
                 entry.place(),

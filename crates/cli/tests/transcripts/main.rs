@@ -12,6 +12,7 @@ mod demo;
 mod doctor;
 mod etcd;
 mod flags;
+mod hostile;
 mod house;
 mod lifecycle;
 mod output;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         doctor::trials(),
         etcd::trials(),
         flags::trials(),
+        hostile::trials(),
         lifecycle::trials(),
         output::trials(),
         outside::trials(),

@@ -109,6 +109,8 @@ proptest! {
     fn any_text_is_parsed_or_refused_but_never_shows_its_password(
         before in ".{0,20}", text in ".{0,80}",
     ) {
+        // `etcduser://…@` is a URL of another registry, and names a user only.
+        prop_assume!(!before.starts_with("//"));
         let login = format!("user:{before}S3CR3T@{text}");
         for (registry, addresses) in [
             (format!("etcd://{login}"), None),

@@ -156,9 +156,14 @@ fn a_bomb_stops_at_the_limit() {
     let version = tag("v-", b"1.0.0");
     let mut tags = vec![version.as_str()];
     tags.extend(std::iter::repeat_n(bomb.as_str(), 100));
-    let before = SystemTime::now();
-    let said = said(&tags);
-    let took = before.elapsed().unwrap_or_default();
+    // The quickest of several: on a busy machine each may be made to wait.
+    let timed = || {
+        let before = SystemTime::now();
+        let said = said(&tags);
+        (before.elapsed().unwrap_or_default(), said)
+    };
+    let quickest = (0..20).map(|_| timed()).min_by_key(|(took, _)| *took);
+    let (took, said) = quickest.expect("twenty");
     assert_eq!(said.version.as_deref(), Some("1.0.0"));
     assert_eq!(said.broken.len(), 100);
     assert!(
