@@ -55,7 +55,8 @@ async fn lease_ended<B: Backend>(house: &mut House<B>) -> Result<f64> {
     seconds(written_again(house, node, ended, CAP + EPSILON).await?)
 }
 
-/// Waits until everybody sees the node, and both watches have told that so many had gone.
+/// Waits until everybody sees the node, and watches have told that so many had gone: both, but for
+/// servers whose watches are hints. There a busy machine may look when all are there again.
 async fn written_again<B: Backend>(
     house: &House<B>,
     node: &str,
@@ -64,8 +65,11 @@ async fn written_again<B: Backend>(
 ) -> Result<Duration> {
     let began = tokio::time::Instant::now();
     let there = |set: &crate::observe::Set| {
-        let mut watched = house.watched.iter();
-        has(set, node) && set.len() == 6 && watched.all(|watched| watched.removed() >= gone)
+        let told = house
+            .watched
+            .iter()
+            .filter(|watched| watched.removed() >= gone);
+        has(set, node) && set.len() == 6 && told.count() >= if B::SHARED_LEASE { 1 } else { 2 }
     };
     house
         .all_see("it there again", patience(bound), there)
@@ -74,9 +78,10 @@ async fn written_again<B: Backend>(
     house.bystanders_stay(1)?;
     for watched in &house.watched {
         let removed = watched.removed();
-        ensure(removed == gone, || {
-            format!("a watch told of {removed} removals, not {gone}")
-        })?;
+        ensure(
+            removed == gone || (B::SHARED_LEASE && removed < gone),
+            || format!("a watch told of {removed} removals, not {gone}"),
+        )?;
     }
     Ok(took)
 }
