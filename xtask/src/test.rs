@@ -47,7 +47,11 @@ impl Options {
 
 pub(crate) fn run(options: &Options) -> Result<bool> {
     let begun = Instant::now();
-    tools::images(&["etcd", "consul", "zookeeper", "dns"])?;
+    let mut images = vec!["etcd", "consul", "zookeeper", "dns"];
+    if options.tries_faults() {
+        images.push("zookeeper-3.4");
+    }
+    tools::images(&images)?;
     step("images", begun);
     let built = build(&["test", "--workspace", "--all-features", "--no-run"])?;
     step("build", begun);

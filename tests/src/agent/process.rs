@@ -55,6 +55,8 @@ impl Agent {
     ) -> Result<Self> {
         let mut child = Command::new(binary)
             .envs(environment.iter().map(|(name, value)| (name, value)))
+            // To name the lines of a backtrace, all symbols would be read into its memory.
+            .env("RUST_BACKTRACE", "0")
             .env(Order::VARIABLE, serde_json::to_string(&order)?)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

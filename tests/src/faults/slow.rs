@@ -20,6 +20,8 @@ const NODES: usize = 20;
 const BYTES: usize = 8_000;
 /// Bytes of one value of the metadata, at most.
 const VALUE: usize = 4_000;
+/// How often one change is tried.
+const TRIES: usize = 5;
 /// How long the watch is not looked at, at least.
 const SLEEP: Duration = Duration::from_secs(10);
 /// Most events that may wait for whoever slept: what is in the queue, and one for all the rest.
@@ -114,7 +116,14 @@ fn changes<B: Backend>() -> usize {
 
 async fn change(place: usize, lease: &mut dyn Lease, rounds: usize) -> Result<()> {
     for version in 1..=rounds {
-        lease.update(&instance(place, version)?).await?;
+        let changed = instance(place, version)?;
+        let mut tries = 1;
+        // A busy machine may let a connection go; what was not written then is written again.
+        while let Err(error) = lease.update(&changed).await {
+            let again = error.is_transient() && tries < TRIES;
+            ensure(again, || error.chain())?;
+            tries += 1;
+        }
     }
     Ok(())
 }
