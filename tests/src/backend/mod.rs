@@ -1,5 +1,6 @@
 //! The server under test, and what can be done to it.
 
+mod cluster;
 mod etcd;
 mod planted;
 
@@ -11,6 +12,7 @@ use waypost_core::InstanceKey;
 
 use crate::Result;
 
+pub use cluster::{Clustered, ConsulCluster, EtcdCluster, Kind, ZooKeeperCluster};
 pub use etcd::Etcd;
 pub(crate) use etcd::PASSWORD;
 pub use planted::{plant, uproot};

@@ -2,7 +2,9 @@
 
 mod access;
 mod answers;
+mod cluster;
 mod cold;
+mod follower;
 mod history;
 mod network;
 mod owner;
@@ -17,6 +19,9 @@ use crate::Result;
 use crate::backend::{Backend, Etcd};
 use crate::bounds::Bound;
 use crate::house::{House, Shape};
+
+pub use cluster::{Repeated, cluster};
+pub use follower::follower_keeps_ten_thousand_leases;
 
 /// What is done, once a repetition. Returns what the bound is about: seconds mostly.
 pub type Run<B> = for<'a> fn(&'a mut House<B>) -> BoxFuture<'a, Result<f64>>;
