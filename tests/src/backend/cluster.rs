@@ -33,6 +33,8 @@ pub trait Kind: fmt::Debug + Send + Sync + 'static {
     const MISSING: Duration;
     /// Whether the others go on when their leader is cut off silently.
     const LEADER_IS_MISSED: bool;
+    /// How often a member of the same cluster is cut off.
+    const CUTS: usize;
     /// Whether a path in the URL is a prefix of keys.
     const HAS_PREFIX: bool;
 }
@@ -51,6 +53,7 @@ impl Kind for EtcdCluster {
     const HOLD: Duration = Duration::from_secs(1);
     const MISSING: Duration = Duration::ZERO;
     const LEADER_IS_MISSED: bool = true;
+    const CUTS: usize = 3;
     const HAS_PREFIX: bool = true;
 }
 
@@ -70,6 +73,8 @@ impl Kind for ConsulCluster {
     const MISSING: Duration = Duration::from_millis(3200);
     // Their agents answer nobody until they give its connections up, a quarter of a minute later.
     const LEADER_IS_MISSED: bool = false;
+    // Who was cut off is struck from the cluster, and comes back much later than its links do.
+    const CUTS: usize = 1;
     const HAS_PREFIX: bool = false;
 }
 
@@ -87,6 +92,7 @@ impl Kind for ZooKeeperCluster {
     const HOLD: Duration = Duration::ZERO;
     const MISSING: Duration = Duration::ZERO;
     const LEADER_IS_MISSED: bool = true;
+    const CUTS: usize = 3;
     const HAS_PREFIX: bool = true;
 }
 

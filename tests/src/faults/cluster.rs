@@ -66,7 +66,7 @@ pub fn cluster<K: Kind>() -> Vec<Repeated<Clustered<K>>> {
             },
         ),
         (
-            3,
+            K::CUTS,
             Fault {
                 name: named::<K>("F18_member_without_its_peers"),
                 law: "who is at a member that lost its peers moves to another, and loses no record",
@@ -197,7 +197,7 @@ async fn lossy<K: Kind>(house: &mut House<Clustered<K>>) -> Result<f64> {
     let missing = longest_absence(house);
     house.backend.cluster().mend().await?;
     house.ways()?.mend();
-    house.history.note("network", "mended");
+    house.healed(patience(CAP + EPSILON)).await?;
     seconds(missing)
 }
 
