@@ -235,4 +235,11 @@ impl Agent {
             _ => Err(error::hidden("the nodes")),
         }
     }
+
+    /// Whether the servers, as this agent knows them, have a leader. It is not waited for.
+    pub(crate) async fn is_led(&self) -> Result<bool> {
+        let answer = self.ask(Request::get("status/leader", None)).await;
+        let leader: String = answer.map_err(error::of)?.json().map_err(error::of)?;
+        Ok(!leader.is_empty())
+    }
 }

@@ -27,6 +27,7 @@ pub(crate) async fn hold(shared: &Shared, agent: Agent, record: &Definition) -> 
     // What we left there before is written anew, so that nothing takes it for the former copy.
     let was_left = shared.leftovers.forget(&agent, &record.id);
     let held = agent.held(&record.id).await?;
+    let is_there = held.is_some();
     let owner = held
         .filter(|held| !was_left && record.is_held(held))
         .and_then(|held| held.service.owner())
@@ -35,14 +36,19 @@ pub(crate) async fn hold(shared: &Shared, agent: Agent, record: &Definition) -> 
         Some(owner) if still_passes(&agent, &record.id).await? => {
             settle(shared, &agent, record, &owner).await?;
         }
-        _ => write(shared, &agent, record).await?,
+        _ => write(shared, &agent, record, is_there).await?,
     }
     Ok(agent)
 }
 
-async fn write(shared: &Shared, agent: &Agent, record: &Definition) -> Result<()> {
+async fn write(shared: &Shared, agent: &Agent, record: &Definition, is_there: bool) -> Result<()> {
     let owner = shared.claims.owner();
     agent.write(&record.owned_by(owner.clone())).await?;
+    if is_there {
+        // Whatever a registration says, an agent keeps the status of a check that it has already:
+        // what expired would stay so, and be seen by nobody.
+        still_passes(agent, &record.id).await?;
+    }
     settle(shared, agent, record, &owner).await
 }
 
@@ -167,6 +173,22 @@ impl ConsulLease {
         self.agent.pass(self.id()).await
     }
 
+    /// Whether the agent knows no leader while another one does: it renews the record for itself
+    /// alone then, and the others give it up with all its records.
+    ///
+    /// Nobody knows one during an election, which is no reason to move.
+    async fn is_cut_off(&self) -> bool {
+        if !matches!(self.agent.is_led().await, Ok(false)) {
+            return false;
+        }
+        for other in self.shared.agents.all() {
+            if matches!(other.is_led().await, Ok(true)) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Registers the record at another agent, which is the lease's from then on.
     async fn move_on(&mut self) -> Result<()> {
         self.agent.leave();
@@ -191,6 +213,7 @@ impl ConsulLease {
             self.in_doubt = false;
             match passed {
                 Err(error) if error::is_agents_own(&error) => {}
+                Ok(()) if self.is_cut_off().await => {}
                 passed => return passed,
             }
         }
@@ -206,7 +229,7 @@ impl ConsulLease {
         let record = Definition::new(instance, self.ttl)?;
         let _turn = self.shared.writes.acquire().await;
         if !record.is_held(&self.ours().await?) {
-            write(&self.shared, &self.agent, &record).await?;
+            write(&self.shared, &self.agent, &record, true).await?;
         }
         self.record = record;
         Ok(())

@@ -1,5 +1,6 @@
 //! The server under test, and what can be done to it.
 
+mod cluster;
 mod consul;
 mod etcd;
 mod numbers;
@@ -15,6 +16,7 @@ use waypost_core::InstanceKey;
 use crate::Result;
 use crate::history::History;
 
+pub use cluster::{Clustered, ConsulCluster, EtcdCluster, Kind, ZooKeeperCluster};
 pub use consul::Consul;
 pub use etcd::Etcd;
 pub(crate) use etcd::PASSWORD;

@@ -3,8 +3,10 @@
 mod access;
 mod answers;
 mod clock;
+mod cluster;
 mod cold;
 mod consul;
+mod follower;
 mod history;
 mod limits;
 mod load;
@@ -23,6 +25,9 @@ use crate::Result;
 use crate::backend::{Backend, Consul, Etcd, Zookeeper};
 use crate::bounds::Bound;
 use crate::house::{House, Shape};
+
+pub use cluster::{Repeated, cluster};
+pub use follower::follower_keeps_ten_thousand_leases;
 
 /// What is done, once a repetition. Returns what the bound is about: seconds mostly.
 pub type Run<B> = for<'a> fn(&'a mut House<B>) -> BoxFuture<'a, Result<f64>>;

@@ -4,22 +4,32 @@
 //! [`Server`], and with the process however that ends: a small shell waits for the process's pipe
 //! to close and removes the container then. What slipped through even so (a killed shell) is swept
 //! when the next server starts.
+//!
+//! A [`Cluster`] is three of them on a network of their own.
 
+mod cluster;
 mod consul;
 pub mod dns;
+mod ensemble;
 mod etcd;
+mod netns;
+mod network;
 mod reaper;
 mod recipe;
 mod server;
 mod sweep;
 mod zookeeper;
 
-pub use consul::{CONSUL, CONSUL_GUARDED, consul_address};
+use recipe::Setup;
+
+pub use cluster::Cluster;
+pub use consul::{CONSUL, CONSUL_CLUSTER, CONSUL_GUARDED, consul_address};
 pub use dns::{DNS, dns_address};
-pub use etcd::{ETCD, etcd_address};
+pub use ensemble::Ensemble;
+pub use etcd::{ETCD, ETCD_CLUSTER, etcd_address};
 pub use recipe::Recipe;
 pub use server::{Output, Server};
-pub use zookeeper::{ZOOKEEPER, zookeeper_address};
+pub use zookeeper::{ZOOKEEPER, ZOOKEEPER_CLUSTER, zookeeper_address};
 
 /// Every backend that has a server.
 pub const RECIPES: &[Recipe] = &[ETCD, CONSUL, ZOOKEEPER, DNS];

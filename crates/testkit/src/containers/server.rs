@@ -4,7 +4,9 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
 use testcontainers::bollard::Docker;
-use testcontainers::bollard::models::{NetworkConnectRequest, NetworkDisconnectRequest};
+use testcontainers::bollard::models::{
+    ContainerInspectResponse, NetworkConnectRequest, NetworkDisconnectRequest,
+};
 use testcontainers::bollard::query_parameters::KillContainerOptionsBuilder;
 use testcontainers::core::client::docker_client_instance;
 use testcontainers::core::{CmdWaitFor, ExecCommand, IntoContainerPort};
@@ -14,9 +16,9 @@ use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep};
 use waypost_core::{Error, Result};
 
-use super::Recipe;
 use super::reaper::Reaper;
 use super::sweep::{LABEL, MACHINE, machine, sweep};
+use super::{Recipe, Setup};
 use crate::Missing;
 
 /// How long a server may take until it serves.
@@ -31,7 +33,7 @@ const NETWORK: &str = "bridge";
 pub struct Server {
     recipe: Recipe,
     port: u16,
-    arguments: Vec<String>,
+    setup: Setup,
     /// `None` only while it is dropped.
     container: Option<ContainerAsync<GenericImage>>,
     reaper: Option<Reaper>,
@@ -71,17 +73,22 @@ impl Server {
     /// # Cancel safety
     /// As [`Server::start`].
     pub async fn start_with(recipe: &Recipe, arguments: &[&str]) -> Result<Self, Missing> {
-        static SWEPT: OnceCell<()> = OnceCell::const_new();
-        image_is_here(recipe).await?;
-        SWEPT.get_or_init(sweep).await;
+        prepare(recipe).await?;
+        let arguments = arguments.iter().map(|&argument| argument.to_owned());
+        let setup = Setup {
+            arguments: arguments.collect(),
+            ..Setup::default()
+        };
+        Self::start_as(recipe, setup).await
+    }
+
+    /// Starts a server after [`prepare`], and waits until it serves.
+    pub(super) async fn start_as(recipe: &Recipe, setup: Setup) -> Result<Self, Missing> {
         let port = free_port().map_err(|error| Missing::new(format!("no free port: {error}")))?;
         let mut server = Self {
             recipe: *recipe,
             port,
-            arguments: arguments
-                .iter()
-                .map(|&argument| argument.to_owned())
-                .collect(),
+            setup,
             container: None,
             reaper: None,
         };
@@ -99,15 +106,21 @@ impl Server {
             .with_mapped_port(self.port, self.recipe.port.tcp())
             .with_label(LABEL, std::process::id().to_string())
             .with_label(MACHINE, machine())
-            .with_cmd(self.arguments.iter().cloned());
+            .with_cmd(self.setup.arguments.iter().cloned());
         let image = match self.recipe.datagrams {
             true => image.with_mapped_port(self.port, self.recipe.port.udp()),
             false => image,
         };
+        let image = match &self.setup.place {
+            Some((network, name)) => image.with_network(network).with_container_name(name),
+            None => image,
+        };
         let variables = self.recipe.environment.iter();
+        let variables = variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let container = variables
+            .chain(self.setup.environment.iter().cloned())
             .fold(image, |image, (name, value)| {
-                image.with_env_var(*name, *value)
+                image.with_env_var(name, value)
             })
             .start()
             .await
@@ -309,6 +322,49 @@ impl Server {
         done.map_err(|error| self.fault("connect", error))
     }
 
+    /// Its process on this machine, whose namespaces are the container's.
+    pub(super) async fn process(&self) -> Result<i64> {
+        let state = self.inspect().await?.state;
+        state
+            .and_then(|state| state.pid)
+            .filter(|&process| process != 0)
+            .ok_or_else(|| {
+                Error::unavailable("it does not run").with_operation("find", self.name())
+            })
+    }
+
+    /// Its address within its network.
+    pub(super) async fn inner_address(&self) -> Result<String> {
+        let settings = self.inspect().await?.network_settings;
+        let networks = settings
+            .and_then(|settings| settings.networks)
+            .unwrap_or_default();
+        networks
+            .into_values()
+            .filter_map(|network| network.ip_address)
+            .find(|address| !address.is_empty())
+            .ok_or_else(|| {
+                Error::unavailable("it has no address").with_operation("find", self.name())
+            })
+    }
+
+    async fn inspect(&self) -> Result<ContainerInspectResponse> {
+        let docker = self.docker().await?;
+        let inspected = docker.inspect_container(self.id(), None).await;
+        inspected.map_err(|error| self.fault("inspect", error))
+    }
+
+    /// What its port answers to `question`; nothing within a second is no answer.
+    pub(super) async fn ask(&self, question: &str) -> Option<String> {
+        self.recipe.ask(self.port, question, None).await
+    }
+
+    /// What others call it: its name within its network, else its recipe's.
+    fn name(&self) -> &str {
+        let place = self.setup.place.as_ref();
+        place.map_or(self.recipe.name, |(_, name)| name)
+    }
+
     fn container(&self) -> Result<&ContainerAsync<GenericImage>> {
         self.container.as_ref().ok_or_else(|| {
             Error::unavailable("a wipe took the container away and put no new one in its place")
@@ -342,6 +398,17 @@ impl Drop for Server {
             std::mem::forget(container);
         }
     }
+}
+
+/// Makes sure that the image is here, and once removes what earlier runs left behind.
+///
+/// # Errors
+/// [`Missing`] with the reason and the remedy.
+pub(super) async fn prepare(recipe: &Recipe) -> Result<(), Missing> {
+    static SWEPT: OnceCell<()> = OnceCell::const_new();
+    image_is_here(recipe).await?;
+    SWEPT.get_or_init(sweep).await;
+    Ok(())
 }
 
 async fn image_is_here(recipe: &Recipe) -> Result<(), Missing> {

@@ -236,6 +236,25 @@ async fn the_next_agent_is_asked_when_one_is_gone() {
 }
 
 #[tokio::test]
+async fn an_agent_without_a_leader_is_left_when_another_has_one() {
+    let (keeps, other) = (Keeps::default(), Keeps::default());
+    let (agent, second) = (keeps.start().await, other.start().await);
+    let url = format!("consul://{},{}", agent.address, second.address);
+    let registry = crate::script::open(&url).await;
+    let mut lease = register(&*registry).await.expect("lease");
+    // During an election nobody has one.
+    keeps.say("status/leader", says(200, r#""""#));
+    lease.renew().await.expect("renewed here");
+    assert_eq!(second.count("service/register"), 0);
+    other.say("status/leader", says(200, r#""10.0.0.2:8300""#));
+    lease.renew().await.expect("renewed elsewhere");
+    assert_eq!(second.count("service/register"), 1);
+    let asked = agent.count("");
+    lease.renew().await.expect("renewed there");
+    assert_eq!(agent.count(""), asked);
+}
+
+#[tokio::test]
 async fn a_renewal_that_was_given_up_moves_the_next_one() {
     let (keeps, other) = (Keeps::default(), Keeps::default());
     let (agent, second) = (keeps.start().await, other.start().await);
