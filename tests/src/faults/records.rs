@@ -7,7 +7,6 @@ use tokio::time::sleep;
 use crate::backend::Backend;
 use crate::bounds::{B as CAP, EPSILON, T, bound};
 use crate::house::{House, Shape, has, key};
-use crate::observe::Watched;
 use crate::{Result, ensure};
 
 use super::{Fault, patience, seconds};
