@@ -12,7 +12,7 @@ use waypost_testkit::Missing;
 
 use crate::Result;
 use crate::agent::{Order, write};
-use crate::backend::{Etcd, Zookeeper};
+use crate::backend::{Consul, Etcd, Zookeeper};
 
 use super::run::{Places, Wish, run};
 use super::verdict::Verdict;
@@ -41,6 +41,11 @@ const ROWS: &[Row] = &[
         server: "etcd",
         test: "random_faults_on_etcd",
         run: |wish, places, say| Box::pin(run::<Etcd>(wish, places, say)),
+    },
+    Row {
+        server: "consul",
+        test: "random_faults_on_consul",
+        run: |wish, places, say| Box::pin(run::<Consul>(wish, places, say)),
     },
     Row {
         server: "zookeeper",
