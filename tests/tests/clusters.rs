@@ -18,8 +18,8 @@ fn main() -> ExitCode {
         .with(faults::cluster::<EtcdCluster>())
         .with(faults::cluster::<ConsulCluster>())
         .with(faults::cluster::<ZooKeeperCluster>())
-        .with_long("etcd_follower_keeps_a_thousand_leases", || {
-            Box::pin(faults::follower_keeps_a_thousand_leases())
+        .with_long("etcd_follower_keeps_ten_thousand_leases", || {
+            Box::pin(faults::follower_keeps_ten_thousand_leases())
         })
         .run()
 }

@@ -21,7 +21,7 @@ use crate::bounds::Bound;
 use crate::house::{House, Shape};
 
 pub use cluster::{Repeated, cluster};
-pub use follower::follower_keeps_a_thousand_leases;
+pub use follower::follower_keeps_ten_thousand_leases;
 
 /// What is done, once a repetition. Returns what the bound is about: seconds mostly.
 pub type Run<B> = for<'a> fn(&'a mut House<B>) -> BoxFuture<'a, Result<f64>>;
