@@ -79,8 +79,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a refusal is tried again as fast as an outage",
         file: MACHINE,
-        find: "if error.is_transient() {\n            self.backoff.next()",
-        replace: "if true {\n            self.backoff.next()",
+        find: "if error.is_transient() {\n            self.backoff.after(error)",
+        replace: "if true {\n            self.backoff.after(error)",
     },
     Mutant {
         name: "beats leave one by one",
