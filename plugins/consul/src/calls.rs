@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use waypost_core::{Error, ErrorKind, Result};
 
-use crate::error::{self, Fault};
+use crate::error;
 use crate::http::{Agent, Answer, Request, Since};
 use crate::owner::Owner;
 use crate::record::{Check, Definition, Entry, Held, Service, check_id};
@@ -27,7 +27,7 @@ impl<T> Read<T> {
     /// `Denied` when the agent says that it left something out and nothing is left.
     fn of(answer: &Answer, what: T, is_empty: impl Fn(&T) -> bool) -> Result<Self> {
         if answer.filtered && is_empty(&what) {
-            return Err(error::hidden("it"));
+            return Err(error::hidden(answer.peer(), "it"));
         }
         let index = answer.index;
         Ok(Self { what, index })
@@ -70,7 +70,7 @@ impl Agent {
     pub(crate) async fn held(&self, id: &str) -> Result<Option<Held>> {
         let request = Request::get("agent/health/service/id", Some(id));
         let answer = self.send(request).await.map_err(error::of)?;
-        let fault = || error::of(Fault::Status(answer.status, answer.text()));
+        let fault = || error::of(answer.refusal());
         let health = match answer.status.as_u16() {
             200 => answer.json::<AgentHealth>().map_err(error::of)?,
             // 429 may also mean that there are too many connections, 404 that there is no such path.
@@ -219,19 +219,21 @@ impl Agent {
             (200, _) => {}
             (401, text) if text.contains("ACL support disabled") => return Ok(()),
             (404 | 405, _) => {
-                return Err(Error::unavailable(
-                    "the agent shows nothing, and cannot say whether that is all there is",
-                ));
+                return Err(Error::unavailable(format!(
+                    "{}: the agent shows nothing, and cannot say whether that is all there is",
+                    answer.peer()
+                )));
             }
-            (_, text) => return Err(error::of(Fault::Status(answer.status, text))),
+            _ => return Err(error::of(answer.refusal())),
         }
         let rulings: Vec<Ruling> = answer.json().map_err(error::of)?;
         match rulings.iter().find(|ruling| !ruling.allow) {
             None if rulings.len() == questions.len() => Ok(()),
-            Some(ruling) if ruling.resource == "service" => {
-                Err(error::hidden(&format!("service {service:?}")))
-            }
-            _ => Err(error::hidden("the nodes")),
+            Some(ruling) if ruling.resource == "service" => Err(error::hidden(
+                answer.peer(),
+                &format!("service {service:?}"),
+            )),
+            _ => Err(error::hidden(answer.peer(), "the nodes")),
         }
     }
 }

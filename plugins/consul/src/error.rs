@@ -1,15 +1,25 @@
 //! What can go wrong between us and an agent.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::StatusCode;
 use waypost_core::{Error, ErrorKind, InstanceKey};
+use waypost_plugin_kit::tls;
 
 use crate::config::PROFILE;
 
+/// A request that failed.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    /// `host:port` of the agent.
+    pub(crate) peer: Arc<str>,
+    pub(crate) how: How,
+}
+
 /// How a request failed.
 #[derive(Debug)]
-pub(crate) enum Fault {
+pub(crate) enum How {
     /// The agent answered with an error: its status, and the first line that it said.
     Status(StatusCode, String),
     /// The request did not get through, or the answer did not.
@@ -24,22 +34,27 @@ pub(crate) enum Fault {
 ///
 /// Consul says much by its texts, and says it differently from version to version: an unknown check
 /// is 500 in 1.8 and 404 in later ones.
-pub(crate) fn of(fault: Fault) -> Error {
-    match fault {
-        Fault::Status(status, text) => of_status(status, &text),
-        Fault::Transport(error) => of_transport(error.without_url()),
-        Fault::TooLarge(limit) => Error::new(
-            ErrorKind::Corrupt,
-            format!("the agent's answer is over {limit} bytes"),
-        ),
-        Fault::Garbage(error) => {
-            Error::new(ErrorKind::Corrupt, "the agent's answer makes no sense").with_source(error)
+pub(crate) fn of(Fault { peer, how }: Fault) -> Error {
+    match how {
+        How::Status(status, text) => {
+            let (kind, sentence) = of_status(status, &text);
+            Error::new(kind, format!("{peer}: {sentence}"))
         }
+        How::Transport(error) => of_transport(&peer, error.without_url()),
+        How::TooLarge(limit) => Error::new(
+            ErrorKind::Corrupt,
+            format!("{peer}: the agent's answer is over {limit} bytes"),
+        ),
+        How::Garbage(error) => Error::new(
+            ErrorKind::Corrupt,
+            format!("{peer}: the agent's answer makes no sense"),
+        )
+        .with_source(error),
     }
 }
 
-fn of_status(status: StatusCode, text: &str) -> Error {
-    let said = |kind, before: &str| Error::new(kind, format!("{before}: {}", shown(status, text)));
+fn of_status(status: StatusCode, text: &str) -> (ErrorKind, String) {
+    let said = |kind, before: &str| (kind, format!("{before}: {}", shown(status, text)));
     let has = |part: &str| text.contains(part);
     match status.as_u16() {
         404 | 500 if has("does not have associated TTL") || has("nknown check") => {
@@ -50,8 +65,9 @@ fn of_status(status: StatusCode, text: &str) -> Error {
         500 if has("Permission denied") || has("ACL not found") => {
             said(ErrorKind::Denied, "the agent refuses the token")
         }
-        400 if has("HTTP request to an HTTPS server") => Error::config(
-            "the agent speaks TLS; write https:// before its address, or set `tls=true`",
+        400 if has("HTTP request to an HTTPS server") => (
+            ErrorKind::Config,
+            "the agent speaks TLS; write https:// before its address, or set `tls=true`".to_owned(),
         ),
         400 | 413 => said(ErrorKind::Config, "the agent does not take the request"),
         404 | 405 | 501 => said(ErrorKind::Unsupported, "the agent cannot do this"),
@@ -61,7 +77,11 @@ fn of_status(status: StatusCode, text: &str) -> Error {
     }
 }
 
-fn of_transport(error: reqwest::Error) -> Error {
+fn of_transport(peer: &str, error: reqwest::Error) -> Error {
+    if let Some(reason) = tls::reason(&innermost(&error)) {
+        // The client's error is no source: it would say the same again, in more words.
+        return Error::unavailable(format!("{peer}: {reason}"));
+    }
     let (kind, text) = if error.is_timeout() && !error.is_connect() {
         (ErrorKind::Timeout, "the agent did not answer in time")
     } else if error.is_builder() {
@@ -73,7 +93,16 @@ fn of_transport(error: reqwest::Error) -> Error {
     } else {
         (ErrorKind::Unavailable, "the connection to the agent broke")
     };
-    Error::new(kind, text).with_source(error)
+    Error::new(kind, format!("{peer}: {text}")).with_source(error)
+}
+
+/// The text of the cause below all others.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(cause) = error.source() {
+        error = cause;
+    }
+    error.to_string()
 }
 
 /// What the agent said, fit for one line of a log.
@@ -117,11 +146,11 @@ pub(crate) fn untold_end() -> Error {
 }
 
 /// An empty answer that is empty because the token may not see more.
-pub(crate) fn hidden(what: &str) -> Error {
+pub(crate) fn hidden(peer: &str, what: &str) -> Error {
     Error::new(
         ErrorKind::Denied,
         format!(
-            "the agent shows nothing, and the token may not read {what}; \
+            "{peer}: the agent shows nothing, and the token may not read {what}; \
              it needs `service:read` on the name and `node:read`"
         ),
     )
@@ -138,6 +167,11 @@ pub(crate) fn vanished() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn fault(how: How) -> Fault {
+        let peer = "h:1".into();
+        Fault { peer, how }
+    }
 
     #[test]
     fn every_answer_has_its_kind() {
@@ -198,7 +232,7 @@ mod tests {
             (418, "", Corrupt),
         ] {
             let status = StatusCode::from_u16(status).expect("status");
-            let error = of(Fault::Status(status, text.to_owned()));
+            let error = of(fault(How::Status(status, text.to_owned())));
             assert_eq!(error.kind(), kind, "{status} {text}");
         }
     }
@@ -206,19 +240,22 @@ mod tests {
     #[test]
     fn what_an_agent_says_stays_on_one_short_line() {
         let text = format!("a\r\n\u{1b}[31m{}", "x".repeat(10_000));
-        let error = of(Fault::Status(StatusCode::BAD_GATEWAY, text)).to_string();
+        let error = of(fault(How::Status(StatusCode::BAD_GATEWAY, text))).to_string();
         assert!(
             error.len() < 300 && !error.contains(char::is_control),
             "{error}"
         );
-        let bare = of(Fault::Status(StatusCode::BAD_GATEWAY, String::new()));
-        assert_eq!(bare.to_string(), "the agent cannot serve: 502 Bad Gateway");
+        let bare = of(fault(How::Status(StatusCode::BAD_GATEWAY, String::new())));
+        assert_eq!(
+            bare.to_string(),
+            "h:1: the agent cannot serve: 502 Bad Gateway"
+        );
     }
 
     #[test]
     fn answers_that_are_none_are_corrupt() {
         let garbage = serde_json::from_str::<u8>("<html>").expect_err("no JSON");
-        assert_eq!(of(Fault::Garbage(garbage)).kind(), ErrorKind::Corrupt);
-        assert_eq!(of(Fault::TooLarge(7)).kind(), ErrorKind::Corrupt);
+        assert_eq!(of(fault(How::Garbage(garbage))).kind(), ErrorKind::Corrupt);
+        assert_eq!(of(fault(How::TooLarge(7))).kind(), ErrorKind::Corrupt);
     }
 }

@@ -14,7 +14,7 @@ use waypost_core::{Error, ErrorKind, Result};
 use waypost_plugin_kit::tls::Material;
 
 use crate::config::Config;
-use crate::error::{self, Fault};
+use crate::error::{self, Fault, How};
 
 /// Short requests at once, and so the connections that they take over HTTP/1.1.
 const SHORT_AT_ONCE: usize = 8;
@@ -38,6 +38,8 @@ const FILTERED: &str = "x-consul-results-filtered-by-acls";
 pub(crate) struct Agents {
     client: Client,
     bases: Vec<Url>,
+    /// Whom errors name: `host:port` of each agent.
+    peers: Vec<Arc<str>>,
     /// The agent that is asked first: the one that answered last.
     current: AtomicUsize,
     turns: Semaphore,
@@ -55,6 +57,7 @@ pub(crate) struct Agent {
 /// What an agent answered.
 #[derive(Debug)]
 pub(crate) struct Answer {
+    peer: Arc<str>,
     pub(crate) status: StatusCode,
     /// The index to block on next; at least 1, else a query with it would not block.
     pub(crate) index: u64,
@@ -123,7 +126,7 @@ impl<'a> Request<'a> {
 
 impl Answer {
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Fault> {
-        serde_json::from_slice(&self.body).map_err(Fault::Garbage)
+        serde_json::from_slice(&self.body).map_err(|error| self.fault(How::Garbage(error)))
     }
 
     /// The first line of the body, for errors.
@@ -137,7 +140,22 @@ impl Answer {
         if self.status == StatusCode::OK {
             return Ok(self);
         }
-        Err(Fault::Status(self.status, self.text()))
+        Err(self.refusal())
+    }
+
+    /// `host:port` of the agent that answered.
+    pub(crate) fn peer(&self) -> &str {
+        &self.peer
+    }
+
+    /// What it says, as a fault.
+    pub(crate) fn refusal(&self) -> Fault {
+        self.fault(How::Status(self.status, self.text()))
+    }
+
+    fn fault(&self, how: How) -> Fault {
+        let peer = Arc::clone(&self.peer);
+        Fault { peer, how }
     }
 }
 
@@ -156,6 +174,7 @@ impl Agents {
         Ok(Self {
             client: client(config)?,
             bases: bases.collect::<Result<_>>()?,
+            peers: config.addresses.iter().map(|a| a.as_str().into()).collect(),
             current: AtomicUsize::new(0),
             turns: Semaphore::new(SHORT_AT_ONCE),
             timeout: config.timeout,
@@ -339,8 +358,12 @@ impl Agent {
                 .header("content-type", "application/json")
                 .body(body);
         }
-        let response = builder.send().await.map_err(Fault::Transport)?;
-        read(response).await
+        let peer = Arc::clone(&self.agents.peers[self.number]);
+        let answered = async { read(&peer, builder.send().await.map_err(How::Transport)?).await };
+        answered.await.map_err(|how| Fault {
+            peer: Arc::clone(&peer),
+            how,
+        })
     }
 
     fn url(&self, request: &Request<'_>) -> Url {
@@ -358,7 +381,7 @@ impl Agent {
     }
 }
 
-async fn read(mut response: Response) -> Result<Answer, Fault> {
+async fn read(peer: &Arc<str>, mut response: Response) -> Result<Answer, How> {
     let status = response.status();
     let header = |name| response.headers().get(name)?.to_str().ok();
     let index = header(INDEX).and_then(|index| index.parse().ok());
@@ -366,13 +389,14 @@ async fn read(mut response: Response) -> Result<Answer, Fault> {
     let filtered = header(FILTERED) == Some("true");
     // An agent reports health by its status; what is no JSON is an error's text.
     let mut body: Vec<u8> = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(Fault::Transport)? {
+    while let Some(chunk) = response.chunk().await.map_err(How::Transport)? {
         if body.len() + chunk.len() > MAX_BODY {
-            return Err(Fault::TooLarge(MAX_BODY));
+            return Err(How::TooLarge(MAX_BODY));
         }
         body.extend_from_slice(&chunk);
     }
     Ok(Answer {
+        peer: Arc::clone(peer),
         status,
         index: index.unwrap_or(0).max(1),
         hash,

@@ -140,6 +140,10 @@ impl Endpoint {
                 Ok(()) => {}
                 // A server without authentication has no use for a user, and takes us without.
                 Err(fault) if fault.error.to_string().contains("not enabled") => {}
+                Err(fault) if fault.error.kind() == ErrorKind::Denied => {
+                    let text = format!("{} (user {:?})", fault.error, login.name);
+                    return Err(Error::new(ErrorKind::Denied, text));
+                }
                 Err(fault) => return Err(fault.error),
             }
             Ok(login.count.fetch_add(1, Ordering::AcqRel) + 1)

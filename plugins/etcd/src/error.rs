@@ -5,6 +5,7 @@ use std::fmt;
 
 use etcd_client::Error as Told;
 use waypost_core::{Error, ErrorKind};
+use waypost_plugin_kit::tls;
 
 /// Longest reason that is passed on; a server may say anything.
 const MAX_REASON: usize = 240;
@@ -183,15 +184,8 @@ fn sentence(code: i32, text: &str) -> String {
         "no connection within the connect timeout"
     } else if says("Timeout expired") {
         "no answer within the timeout of one try"
-    } else if says("UnknownIssuer") {
-        "the server's certificate was issued by an authority that is not trusted; \
-         option `ca` names the ones to trust"
-    } else if says("certificate expired") {
-        "the server's certificate has expired"
-    } else if says("tls handshake eof") || says("InvalidContentType") {
-        "the TLS handshake failed; the server may not speak TLS on this port"
-    } else if says("CertificateRequired") {
-        "the server demands a client certificate; options `cert` and `key` name one"
+    } else if let Some(reason) = tls::reason(text) {
+        reason
     } else if says("broken pipe") || says("connection closed") {
         "the connection was closed; if it never works, the server may want TLS or a client certificate"
     } else if code == code::UNIMPLEMENTED {
