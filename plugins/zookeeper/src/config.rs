@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use rustls_pki_types::ServerName;
 use waypost_core::{
-    ConnectFuture, Driver, Error, OptionSpec, Profile, Registry, Result, Secret, Target,
+    ConnectFuture, Driver, Error, ErrorKind, OptionSpec, Profile, Registry, Result, Secret, Target,
 };
 use waypost_plugin_kit::layout::Prefix;
 use waypost_plugin_kit::{OptionReader, tls};
-use zookeeper_client::{Acl, Acls, AuthId, Connector, Permission, TlsOptions};
+use zookeeper_client::{Acl, Acls, AuthId, Connector, Error as Told, Permission, TlsOptions};
 
 use crate::error;
 use crate::registry::ZookeeperRegistry;
@@ -110,12 +110,19 @@ const OPTIONS: &[OptionSpec] = &[
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Version(u32, u32, u32);
 
+/// What TLS needs, as the client takes it and as it was given.
+#[derive(Debug)]
+struct Tls {
+    options: TlsOptions,
+    material: tls::Material,
+}
+
 /// A checked target.
 #[derive(Debug)]
 pub(crate) struct Config {
     /// `host:port` of each server.
     pub(crate) addresses: Vec<String>,
-    tls: Option<TlsOptions>,
+    tls: Option<Tls>,
     user: Option<(String, Secret)>,
     acl: Vec<Acl>,
     version: Option<Version>,
@@ -170,7 +177,7 @@ impl Config {
             connector = connector.with_auth("digest", identity.as_bytes());
         }
         match &self.tls {
-            Some(tls) => connector.with_tls(tls.clone()),
+            Some(tls) => connector.with_tls(tls.options.clone()),
             None => connector,
         }
     }
@@ -186,6 +193,25 @@ impl Config {
 
     pub(crate) fn speaks_tls(&self) -> bool {
         self.tls.is_some()
+    }
+
+    /// What TLS is spoken with; nothing where it is not.
+    pub(crate) fn material(&self) -> Option<&tls::Material> {
+        self.tls.as_ref().map(|tls| &tls.material)
+    }
+
+    /// What the client told, as an error; a refusal names the servers and whom they refuse.
+    pub(crate) fn translate(&self, told: &Told) -> Error {
+        let error = error::translate(told);
+        if error.kind() != ErrorKind::Denied {
+            return error;
+        }
+        let user = match &self.user {
+            Some((name, _)) => format!("user {name:?}"),
+            None => "nobody in particular".to_owned(),
+        };
+        let servers = self.addresses.join(",");
+        Error::new(error.kind(), format!("{servers}: {error} (we are {user})"))
     }
 
     /// Who may do what with a znode of ours.
@@ -214,11 +240,7 @@ impl Config {
     }
 }
 
-fn tls(
-    target: &Target,
-    reader: &OptionReader<'_>,
-    addresses: &[String],
-) -> Result<Option<TlsOptions>> {
+fn tls(target: &Target, reader: &OptionReader<'_>, addresses: &[String]) -> Result<Option<Tls>> {
     let material = tls::Material::load(reader)?;
     let wanted = target.tls() || reader.flag("tls")?;
     if reader.is_given("tls") && !wanted && material.is_some() {
@@ -255,7 +277,10 @@ fn tls(
             )
         }),
     };
-    built.map(Some).map_err(|told| error::translate(&told))
+    match built {
+        Ok(options) => Ok(Some(Tls { options, material })),
+        Err(told) => Err(error::translate(&told)),
+    }
 }
 
 fn authority_missing() -> Error {
@@ -327,7 +352,7 @@ fn connect(target: Target) -> ConnectFuture {
 
 #[cfg(test)]
 mod tests {
-    use waypost_core::{ErrorKind, Origin};
+    use waypost_core::Origin;
 
     use super::*;
 

@@ -6,6 +6,7 @@ mod config;
 mod error;
 mod feed;
 mod guard;
+mod handshake;
 mod lease;
 mod reach;
 mod read;

@@ -1,8 +1,15 @@
 //! Why no session could be opened: the client says only that it could not.
 
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::Duration;
+
+use futures_util::future::join_all;
+use rustls::ClientConfig;
+use waypost_plugin_kit::tls::Material;
+
+use crate::handshake;
 
 /// How long one address may take to answer.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -11,52 +18,78 @@ const PATIENCE: Duration = Duration::from_millis(300);
 ///
 /// # Cancel safety
 /// Safe; a thread may look a moment longer.
-pub(crate) async fn explain(addresses: &[String], tls: bool) -> String {
-    let addresses: Vec<String> = addresses.iter().take(3).cloned().collect();
-    let looked = tokio::task::spawn_blocking(move || {
-        let all = addresses
-            .iter()
-            .map(|address| format!("{address} {}", look(address, tls)));
-        all.collect::<Vec<_>>().join(", ")
+pub(crate) async fn explain(addresses: &[String], material: Option<&Material>) -> String {
+    let tls = material.map(handshake::config);
+    let looks = addresses.iter().take(3).map(|address| {
+        let (address, tls) = (address.clone(), tls.clone());
+        let look = move || format!("{address}{}", look(&address, tls.as_ref()));
+        tokio::task::spawn_blocking(look)
     });
-    looked.await.unwrap_or_default()
+    let found = join_all(looks).await.into_iter().filter_map(Result::ok);
+    found.collect::<Vec<_>>().join(", ")
 }
 
-fn look(address: &str, tls: bool) -> &'static str {
+fn look(address: &str, tls: Option<&Option<Arc<ClientConfig>>>) -> String {
     let found = match address.to_socket_addrs() {
         Ok(mut found) => found.next(),
-        Err(_) => return "is no known name",
+        Err(_) => return " is no known name".to_owned(),
     };
     let Some(found) = found else {
-        return "is a name without an address";
+        return " is a name without an address".to_owned();
     };
-    let mut stream = match TcpStream::connect_timeout(&found, PATIENCE) {
+    let stream = match TcpStream::connect_timeout(&found, PATIENCE) {
         Ok(stream) => stream,
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-            return "refuses connections";
+            return " refuses connections".to_owned();
         }
-        Err(_) => return "does not answer",
+        Err(_) => return " does not answer".to_owned(),
     };
-    let closed = "closes connections at once; it may have as many of this address as it takes \
-                  (`maxClientCnxns`)";
-    if stream.set_read_timeout(Some(PATIENCE)).is_err() {
-        return closed;
+    let bounded = stream
+        .set_read_timeout(Some(PATIENCE))
+        .and_then(|()| stream.set_write_timeout(Some(PATIENCE)));
+    if bounded.is_err() || !stays_open(&stream) {
+        return " closes connections at once; it may have as many of this address as it takes \
+                (`maxClientCnxns`)"
+            .to_owned();
     }
+    let Some(config) = tls else {
+        return format!(" {}", look_in_plain(stream));
+    };
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let config = config.as_ref();
+    match config.and_then(|config| handshake::broken_rule(stream, host, config)) {
+        Some(rule) => format!(": {rule}"),
+        None => " takes connections but opens no session; it may have no quorum, speak no TLS on \
+                 this port, or one side does not take the other's certificate"
+            .to_owned(),
+    }
+}
+
+/// A server that takes no more connections closes a new one before anything is said.
+fn stays_open(mut stream: &TcpStream) -> bool {
     match stream.read(&mut [0]) {
-        Ok(_) => closed,
+        Ok(_) => false,
+        Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+    }
+}
+
+/// Asks for the server's state. One that speaks TLS on this port takes the question for noise: it
+/// hangs up, or sends an alert before.
+fn look_in_plain(mut stream: TcpStream) -> &'static str {
+    let wants_tls = "does not take plain connections; it may speak TLS on this port: write https:// \
+                     before its address, or set `tls=true`";
+    let mut first = [0];
+    match stream
+        .write_all(b"srvr")
+        .and_then(|()| stream.read(&mut first))
+    {
+        Ok(0) | Ok(1) if !first[0].is_ascii_graphic() => wants_tls,
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-            match tls {
-                false => {
-                    "takes connections but opens no session; it may have no quorum, or want TLS \
-                     on this port"
-                }
-                true => {
-                    "takes connections but opens no session; it may have no quorum, speak no TLS \
-                     on this port, or one side does not take the other's certificate"
-                }
-            }
+            "takes connections but opens no session; it may have no quorum, or want TLS on this \
+             port"
         }
-        Err(_) => closed,
+        Err(_) => wants_tls,
+        Ok(_) => "takes connections but opens no session; it may have no quorum",
     }
 }
 
@@ -70,7 +103,11 @@ mod tests {
     async fn what_is_seen_from_outside_is_told_apart() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("listener");
         let address = listener.local_addr().expect("address").to_string();
-        let silent = explain(std::slice::from_ref(&address), true).await;
+        let material = Material {
+            ca: None,
+            identity: None,
+        };
+        let silent = explain(std::slice::from_ref(&address), Some(&material)).await;
         assert!(silent.contains("certificate"), "{silent}");
 
         let closing = std::thread::spawn(move || {
@@ -79,12 +116,28 @@ mod tests {
                 drop(listener.accept());
             }
         });
-        let closed = explain(std::slice::from_ref(&address), false).await;
+        let closed = explain(std::slice::from_ref(&address), None).await;
         assert!(closed.contains("maxClientCnxns"), "{closed}");
         closing.join().expect("listener");
 
-        let refused = explain(&[address, "no.such.name.invalid:1".to_owned()], false).await;
+        let refused = explain(&[address, "no.such.name.invalid:1".to_owned()], None).await;
         assert!(refused.contains("refuses connections"), "{refused}");
         assert!(refused.contains("no.such.name.invalid:1 is"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_port_that_speaks_tls_is_known_by_what_it_does_to_a_question() {
+        for alert in [&b""[..], &[0x15, 3, 3, 0, 2, 2, 10]] {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("listener");
+            let address = listener.local_addr().expect("address").to_string();
+            let answering = std::thread::spawn(move || {
+                let (mut stream, _) = listener.accept().expect("a caller");
+                stream.read_exact(&mut [0; 4]).expect("a question");
+                stream.write_all(alert).expect("an answer");
+            });
+            let found = explain(&[address], None).await;
+            assert!(found.contains("https://"), "{found}");
+            answering.join().expect("listener");
+        }
     }
 }

@@ -62,7 +62,7 @@ impl ZookeeperRegistry {
             match ZookeeperLease::register(Arc::clone(&session), path, key, &data).await {
                 // A session that was over when it was asked for is replaced by a new one.
                 Err(told) if error::ends_session(&told) && session.is_over() => {}
-                result => return result.map_err(|told| error::translate(&told)),
+                result => return result.map_err(|told| self.config.translate(&told)),
             }
         }
     }
