@@ -5,8 +5,12 @@
 //! to close and removes the container then. What slipped through even so (a killed shell) is swept
 //! when the next server starts.
 
+mod caller;
 mod consul;
+mod endure;
 mod etcd;
+mod launch;
+mod papers;
 mod reaper;
 mod recipe;
 mod server;
@@ -14,7 +18,10 @@ mod sweep;
 mod zookeeper;
 
 pub use consul::{CONSUL, CONSUL_GUARDED, consul_address};
+pub use endure::{endures, frozen_past_the_ttl};
 pub use etcd::{ETCD, etcd_address};
+pub use launch::Launch;
+pub use papers::Papers;
 pub use recipe::Recipe;
 pub use server::{Output, Server};
 pub use zookeeper::{ZOOKEEPER, zookeeper_address};
