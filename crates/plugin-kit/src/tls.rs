@@ -49,6 +49,23 @@ impl Material {
     }
 }
 
+/// Why a server that has never answered closes a connection after the handshake. Since TLS 1.3 it
+/// judges our certificate only then, and its alert is lost when the first request meets the end of
+/// the connection.
+#[must_use]
+pub fn closed(shows: bool) -> &'static str {
+    match shows {
+        false => {
+            "the server closed the connection after the TLS handshake; it demands a client \
+             certificate, most likely: options `cert` and `key` name one"
+        }
+        true => {
+            "the server closed the connection after the TLS handshake; it refuses the certificate \
+             of option `cert`, most likely: it has expired, or its authority is not trusted there"
+        }
+    }
+}
+
 fn certificates(options: &OptionReader<'_>, option: &str) -> Result<Option<Vec<u8>>> {
     let Some(pem) = options.file(option)? else {
         return Ok(None);

@@ -24,6 +24,9 @@ pub(crate) enum How {
     Status(StatusCode, String),
     /// The request did not get through, or the answer did not.
     Transport(reqwest::Error),
+    /// The connection ended over TLS before this agent ever answered; whether we show a
+    /// certificate.
+    Closed(bool),
     /// The answer has more bytes than this.
     TooLarge(usize),
     /// The answer is no JSON of the expected form.
@@ -41,6 +44,7 @@ pub(crate) fn of(Fault { peer, how }: Fault) -> Error {
             Error::new(kind, format!("{peer}: {sentence}"))
         }
         How::Transport(error) => of_transport(&peer, error.without_url()),
+        How::Closed(shows) => Error::unavailable(format!("{peer}: {}", tls::closed(shows))),
         How::TooLarge(limit) => Error::new(
             ErrorKind::Corrupt,
             format!("{peer}: the agent's answer is over {limit} bytes"),
@@ -94,6 +98,13 @@ fn of_transport(peer: &str, error: reqwest::Error) -> Error {
         (ErrorKind::Unavailable, "the connection to the agent broke")
     };
     Error::new(kind, format!("{peer}: {text}")).with_source(error)
+}
+
+/// Whether the connection was there, and ended before the answer came.
+pub(crate) fn is_closed(error: &reqwest::Error) -> bool {
+    let is_other =
+        error.is_timeout() || error.is_connect() || error.is_builder() || error.is_decode();
+    !is_other && tls::reason(&innermost(error)).is_none()
 }
 
 /// The text of the cause below all others.

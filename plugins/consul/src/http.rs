@@ -2,33 +2,24 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, Identity, Method, Response, StatusCode, Url};
+use reqwest::{Client, Method, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use waypost_core::{Error, ErrorKind, Result};
-use waypost_plugin_kit::tls::Material;
 
+use crate::client;
 use crate::config::Config;
 use crate::error::{self, Fault, How};
 
 /// Short requests at once, and so the connections that they take over HTTP/1.1.
-const SHORT_AT_ONCE: usize = 8;
+pub(crate) const SHORT_AT_ONCE: usize = 8;
 /// Largest answer, unpacked: about 20 000 instances of one service.
 const MAX_BODY: usize = 48 << 20;
 /// As much of an error's text as is looked at.
 const MAX_TEXT: usize = 4096;
-/// How long an unused connection is kept.
-const IDLE: Duration = Duration::from_secs(30);
-/// Over TLS all requests share one connection (HTTP/2), which is pinged: K of the house, 6 s + 3 s.
-const PING_EVERY: Duration = Duration::from_secs(6);
-const PING_TIMEOUT: Duration = Duration::from_secs(3);
-
-const TOKEN: HeaderName = HeaderName::from_static("x-consul-token");
 const INDEX: &str = "x-consul-index";
 const HASH: &str = "x-consul-contenthash";
 const FILTERED: &str = "x-consul-results-filtered-by-acls";
@@ -40,6 +31,11 @@ pub(crate) struct Agents {
     bases: Vec<Url>,
     /// Whom errors name: `host:port` of each agent.
     peers: Vec<Arc<str>>,
+    /// Whether we show a certificate; nothing where TLS is not spoken.
+    shows: Option<bool>,
+    /// Whether any of them ever answered: what closes connections then has no quarrel with our
+    /// certificate.
+    answered: AtomicBool,
     /// The agent that is asked first: the one that answered last.
     current: AtomicUsize,
     turns: Semaphore,
@@ -172,9 +168,11 @@ impl Agents {
             })
         });
         Ok(Self {
-            client: client(config)?,
+            client: client::make(config)?,
             bases: bases.collect::<Result<_>>()?,
             peers: config.addresses.iter().map(|a| a.as_str().into()).collect(),
+            shows: config.tls.as_ref().map(|tls| tls.identity.is_some()),
+            answered: AtomicBool::new(false),
             current: AtomicUsize::new(0),
             turns: Semaphore::new(SHORT_AT_ONCE),
             timeout: config.timeout,
@@ -249,53 +247,6 @@ impl Drop for Leaving<'_> {
     }
 }
 
-fn client(config: &Config) -> Result<Client> {
-    let mut builder = Client::builder()
-        .no_proxy()
-        .redirect(Policy::none())
-        .connect_timeout(config.connect_timeout)
-        .pool_max_idle_per_host(SHORT_AT_ONCE)
-        .pool_idle_timeout(IDLE)
-        .http2_keep_alive_interval(PING_EVERY)
-        .http2_keep_alive_timeout(PING_TIMEOUT)
-        .http2_adaptive_window(true)
-        .user_agent(concat!("waypost/", env!("CARGO_PKG_VERSION")));
-    if let Some(token) = &config.token {
-        let mut value = HeaderValue::from_str(token.expose())
-            .map_err(|_| Error::config("the token does not fit into a header"))?;
-        value.set_sensitive(true);
-        builder = builder.default_headers(HeaderMap::from_iter([(TOKEN, value)]));
-    }
-    builder = match &config.tls {
-        Some(material) => secured(builder.https_only(true), material)?,
-        // Else the system's certificates would be read for nothing.
-        None => builder.tls_certs_only([]),
-    };
-    let fault = |error: reqwest::Error| {
-        Error::config("the HTTP client cannot be made of these options").with_source(error)
-    };
-    builder.build().map_err(fault)
-}
-
-fn secured(
-    mut builder: reqwest::ClientBuilder,
-    material: &Material,
-) -> Result<reqwest::ClientBuilder> {
-    if let Some(ca) = &material.ca {
-        let certificates = Certificate::from_pem_bundle(ca)
-            .map_err(|error| Error::config("option `ca` cannot be used").with_source(error))?;
-        builder = builder.tls_certs_only(certificates);
-    }
-    if let Some(identity) = &material.identity {
-        let both = [identity.cert.as_slice(), b"\n", identity.key.as_slice()].concat();
-        // The cause is left out: it could quote what stands in the file of the key.
-        let identity = Identity::from_pem(&both)
-            .map_err(|_| Error::config("options `cert` and `key` cannot be used"))?;
-        builder = builder.identity(identity);
-    }
-    Ok(builder)
-}
-
 impl Agent {
     /// Longest that a blocking query blocks.
     pub(crate) fn wait(&self) -> Duration {
@@ -360,10 +311,22 @@ impl Agent {
         }
         let peer = Arc::clone(&self.agents.peers[self.number]);
         let answered = async { read(&peer, builder.send().await.map_err(How::Transport)?).await };
-        answered.await.map_err(|how| Fault {
-            peer: Arc::clone(&peer),
-            how,
-        })
+        let how = match answered.await {
+            Ok(answer) => {
+                self.agents.answered.store(true, Ordering::Relaxed);
+                return Ok(answer);
+            }
+            Err(how) => how,
+        };
+        let how = match (how, self.agents.shows) {
+            (How::Transport(error), Some(shows))
+                if error::is_closed(&error) && !self.agents.answered.load(Ordering::Relaxed) =>
+            {
+                How::Closed(shows)
+            }
+            (how, _) => how,
+        };
+        Err(Fault { peer, how })
     }
 
     fn url(&self, request: &Request<'_>) -> Url {

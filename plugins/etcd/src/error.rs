@@ -45,6 +45,8 @@ pub(crate) struct Fault {
     pub(crate) error: Error,
     pub(crate) remedy: Remedy,
     pub(crate) reach: Reach,
+    /// Whether a connection ended before the answer came.
+    pub(crate) closed: bool,
 }
 
 /// How far a try came.
@@ -83,6 +85,7 @@ pub(crate) fn fault(peer: impl fmt::Display, told: &Told) -> Fault {
         error: Error::new(kind, format!("{peer}: {}", sentence(code, &text))),
         remedy,
         reach,
+        closed: is_closed(&text),
     }
 }
 
@@ -186,7 +189,7 @@ fn sentence(code: i32, text: &str) -> String {
         "no answer within the timeout of one try"
     } else if let Some(reason) = tls::reason(text) {
         reason
-    } else if says("broken pipe") || says("connection closed") {
+    } else if is_closed(text) {
         "the connection was closed; if it never works, the server may want TLS or a client certificate"
     } else if code == code::UNIMPLEMENTED {
         "the server does not speak this part of etcd's protocol"
@@ -194,6 +197,16 @@ fn sentence(code: i32, text: &str) -> String {
         return plain(text);
     };
     fixed.to_owned()
+}
+
+fn is_closed(text: &str) -> bool {
+    let endings = [
+        "broken pipe",
+        "Broken pipe",
+        "connection closed",
+        "reset by peer",
+    ];
+    endings.iter().any(|ending| text.contains(ending))
 }
 
 /// A foreign text as one bounded line, without the decoration of its makers.
