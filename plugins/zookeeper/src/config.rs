@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rustls_pki_types::ServerName;
 use waypost_core::{
     ConnectFuture, Driver, Error, ErrorKind, OptionSpec, Profile, Registry, Result, Secret, Target,
 };
+use waypost_plugin_kit::OptionReader;
 use waypost_plugin_kit::layout::Prefix;
-use waypost_plugin_kit::{OptionReader, tls};
-use zookeeper_client::{Acl, Acls, AuthId, Connector, Error as Told, Permission, TlsOptions};
+use waypost_plugin_kit::tls::Material;
+use zookeeper_client::{Acl, Acls, AuthId, Connector, Error as Told, Permission};
 
 use crate::error;
 use crate::registry::ZookeeperRegistry;
+use crate::tls::Tls;
 
 /// ZooKeeper's row of the driver table.
 pub const DRIVER: Driver = Driver {
@@ -110,13 +111,6 @@ const OPTIONS: &[OptionSpec] = &[
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Version(u32, u32, u32);
 
-/// What TLS needs, as the client takes it and as it was given.
-#[derive(Debug)]
-struct Tls {
-    options: TlsOptions,
-    material: tls::Material,
-}
-
 /// A checked target.
 #[derive(Debug)]
 pub(crate) struct Config {
@@ -138,7 +132,7 @@ impl Config {
     pub(crate) fn read(target: &Target) -> Result<Self> {
         let reader = OptionReader::new(&DRIVER, target)?;
         let addresses = target.endpoints(DRIVER.default_address, 2181)?;
-        let tls = tls(target, &reader, &addresses)?;
+        let tls = Tls::read(target, &reader, &addresses)?;
         let user = user(target, &reader)?;
         let acl = acl(&reader, user.is_some())?;
         let path = match target.path() {
@@ -196,7 +190,7 @@ impl Config {
     }
 
     /// What TLS is spoken with; nothing where it is not.
-    pub(crate) fn material(&self) -> Option<&tls::Material> {
+    pub(crate) fn material(&self) -> Option<&Material> {
         self.tls.as_ref().map(|tls| &tls.material)
     }
 
@@ -238,53 +232,6 @@ impl Config {
     fn is_older_than(&self, other: Version) -> bool {
         self.version.is_some_and(|version| version < other)
     }
-}
-
-fn tls(target: &Target, reader: &OptionReader<'_>, addresses: &[String]) -> Result<Option<Tls>> {
-    let material = tls::Material::load(reader)?;
-    let wanted = target.tls() || reader.flag("tls")?;
-    if reader.is_given("tls") && !wanted && material.is_some() {
-        return Err(Error::config(
-            "`tls=false` contradicts the options `ca`, `cert` and `key`",
-        ));
-    }
-    let Some(material) = material else {
-        return match wanted {
-            false => Ok(None),
-            true => Err(authority_missing()),
-        };
-    };
-    let Some(ca) = &material.ca else {
-        return Err(authority_missing());
-    };
-    for address in addresses {
-        let host = address.rsplit_once(':').map_or("", |(host, _)| host);
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        if ServerName::try_from(host).is_err() {
-            return Err(Error::config(format!(
-                "registry address {address:?} cannot be the name in a certificate"
-            )));
-        }
-    }
-    let built = TlsOptions::new().with_pem_ca(&String::from_utf8_lossy(ca));
-    let built = match &material.identity {
-        None => built,
-        Some(identity) => built.and_then(|tls| {
-            let (cert, key) = (&identity.cert, &identity.key);
-            tls.with_pem_identity(
-                &String::from_utf8_lossy(cert),
-                &String::from_utf8_lossy(key),
-            )
-        }),
-    };
-    match built {
-        Ok(options) => Ok(Some(Tls { options, material })),
-        Err(told) => Err(error::translate(&told)),
-    }
-}
-
-fn authority_missing() -> Error {
-    Error::config("TLS needs option `ca`, the certificates of the authorities to trust")
 }
 
 fn user(target: &Target, reader: &OptionReader<'_>) -> Result<Option<(String, Secret)>> {

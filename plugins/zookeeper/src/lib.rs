@@ -13,6 +13,7 @@ mod read;
 mod registry;
 mod session;
 mod sessions;
+mod tls;
 mod view;
 mod watcher;
 mod znode;

@@ -66,8 +66,8 @@ fn look(address: &str, tls: Option<&Option<Arc<ClientConfig>>>) -> String {
 }
 
 /// A server that takes no more connections closes a new one before anything is said.
-fn stays_open(mut stream: &TcpStream) -> bool {
-    match stream.read(&mut [0]) {
+fn stays_open(stream: &TcpStream) -> bool {
+    match stream.peek(&mut [0]) {
         Ok(_) => false,
         Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
     }
@@ -79,8 +79,9 @@ fn look_in_plain(mut stream: TcpStream) -> &'static str {
     let wants_tls = "does not take plain connections; it may speak TLS on this port: write https:// \
                      before its address, or set `tls=true`";
     let mut first = [0];
+    // TLS is told from noise by five bytes; the server's words have four.
     match stream
-        .write_all(b"srvr")
+        .write_all(b"srvr\n")
         .and_then(|()| stream.read(&mut first))
     {
         Ok(0) | Ok(1) if !first[0].is_ascii_graphic() => wants_tls,
@@ -132,7 +133,7 @@ mod tests {
             let address = listener.local_addr().expect("address").to_string();
             let answering = std::thread::spawn(move || {
                 let (mut stream, _) = listener.accept().expect("a caller");
-                stream.read_exact(&mut [0; 4]).expect("a question");
+                stream.read_exact(&mut [0; 5]).expect("a question");
                 stream.write_all(alert).expect("an answer");
             });
             let found = explain(&[address], None).await;

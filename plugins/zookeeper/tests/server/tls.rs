@@ -83,6 +83,7 @@ async fn tls_is_spoken_with_whom_it_trusts() -> Verdict {
         // The server demands a certificate.
         (format!("{at_server}?{ca}"), "demands"),
         (format!("zookeeper://localhost:{port}?{ca}"), "other names"),
+        (at_server.clone(), "write https://"),
     ] {
         let error = open(&url).await.services().await.expect_err(&url);
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
