@@ -12,11 +12,14 @@ mod demo;
 mod doctor;
 mod etcd;
 mod flags;
+mod guarded;
 mod house;
 mod lifecycle;
 mod output;
 mod outside;
+mod refusals;
 mod run;
+mod secrets;
 mod shell;
 mod subject;
 mod watch;
@@ -43,7 +46,9 @@ fn main() -> ExitCode {
         lifecycle::trials(),
         output::trials(),
         outside::trials(),
+        refusals::trials(),
         run::trials(),
+        secrets::trials(),
         shell::trials(),
         watch::trials(),
     ];
