@@ -4,6 +4,10 @@
 //! [`Server`], and with the process however that ends: a small shell waits for the process's pipe
 //! to close and removes the container then. What slipped through even so (a killed shell) is swept
 //! when the next server starts.
+//!
+//! * [`Launch`] starts a server with arguments and files of a test's own; [`Papers`] are
+//!   certificates for it and for its clients.
+//! * [`endures`] sees a registry's clients through a fault of its server.
 
 mod caller;
 mod consul;
