@@ -97,11 +97,12 @@ impl Backend {
         address.expect("a server")
     }
 
-    /// The option that bounds the making of a connection.
-    pub(crate) fn bound(self) -> &'static str {
+    /// Options that bound the making of a connection, and its use, to twenty seconds: a busy
+    /// machine needs more than the defaults for its first handshakes.
+    pub(crate) fn bounds(self) -> &'static str {
         match self {
-            Self::Etcd | Self::Consul => "connect_timeout",
-            Self::Zookeeper => "timeout",
+            Self::Etcd | Self::Consul => "&connect_timeout=20s&timeout=20s",
+            Self::Zookeeper => "&timeout=20s",
         }
     }
 
@@ -174,8 +175,8 @@ impl Guarded {
     fn url_of(&self, file: &str, secret: &str) -> String {
         let (name, user) = (self.backend.name(), self.backend.user(secret));
         let (address, shown) = (self.server.address(), showing(&self.papers, file));
-        let ca = self.path("ca.pem");
-        format!("{name}://{user}{address}?ca={ca}{shown}")
+        let (ca, bounds) = (self.path("ca.pem"), self.backend.bounds());
+        format!("{name}://{user}{address}?ca={ca}{shown}{bounds}")
     }
 
     pub(crate) fn path(&self, file: &str) -> String {

@@ -9,8 +9,8 @@ use waypost_testkit::containers::Papers;
 use crate::guarded::{Backend, CANARY, Guarded, showing, trials as on_each};
 use crate::house::{House, Running, done, now, service};
 
-/// How long a connection may take to be made, as the URLs say. A refusal that waits for this is
-/// none, and a busy machine does not take as long.
+/// How long a connection may take to be made, as the URLs say ([`Backend::bounds`]). A refusal
+/// that waits for this is none, and a busy machine does not take as long.
 const BOUND: Duration = Duration::from_secs(20);
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -71,9 +71,8 @@ fn run(house: &House, line: &[&str], url: &str) -> (i32, String) {
 }
 
 fn holds(house: &House, backend: Backend, case: &Case) {
-    let bound = format!("&{}={}s", backend.bound(), BOUND.as_secs());
     let begun = now();
-    let (code, said) = run(house, case.line, &format!("{}{bound}", case.url));
+    let (code, said) = run(house, case.line, &case.url);
     let took = begun.elapsed();
     let what = format!("{} on {}: {said}", case.what, backend.name());
     assert_eq!(code, case.code, "{what}");
@@ -94,7 +93,7 @@ fn of_certificates(guarded: &Guarded, strangers: &Papers) -> Vec<Case> {
     let case = |what, address: &str, query: String, rules| Case {
         what,
         line: GET,
-        url: format!("{name}://{address}?{query}"),
+        url: format!("{name}://{address}?{query}{}", guarded.backend.bounds()),
         code: 3,
         subject: address.to_owned(),
         rules,
@@ -147,7 +146,7 @@ fn of_ports(guarded: &Guarded) -> Vec<Case> {
     let case = |what, address: &str, query: String, code, subject: &str, rules| Case {
         what,
         line: GET,
-        url: format!("{name}://{address}?{query}"),
+        url: format!("{name}://{address}?{query}{}", guarded.backend.bounds()),
         code,
         subject: subject.to_owned(),
         rules,
@@ -208,7 +207,10 @@ fn of_secrets(guarded: &Guarded) -> Vec<Case> {
         cases.push(Case {
             what: "a token with a line break",
             line: GET,
-            url: format!("consul://{address}?ca={ca}&token_file={file}"),
+            url: format!(
+                "consul://{address}?ca={ca}&token_file={file}{}",
+                backend.bounds()
+            ),
             code: 2,
             subject: "the token".to_owned(),
             rules: &["such as a line break"],
