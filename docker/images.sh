@@ -19,6 +19,7 @@ etcd           etcd       waypost/etcd:3.5       trixie
 etcd-3.4       etcd       waypost/etcd:3.4       bookworm
 etcd-3.3       etcd       waypost/etcd:3.3       bullseye
 consul         consul     waypost/consul:1.8     bullseye
+dns            dns        waypost/dns:3.4        trixie
 zookeeper      zookeeper  waypost/zookeeper:3.9  trixie
 zookeeper-3.8  zookeeper  waypost/zookeeper:3.8  bookworm
 zookeeper-3.4  zookeeper  waypost/zookeeper:3.4  bullseye

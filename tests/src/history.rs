@@ -6,12 +6,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 
+use crate::random::record::What;
+use crate::random::tape::{Tape, now};
+
 /// Most lines kept; the oldest go first.
 const MOST: usize = 600;
 
 /// A timeline that all observers of a house write. Clones share it.
 #[derive(Debug, Clone)]
-pub struct History(Arc<Mutex<Timeline>>);
+pub struct History {
+    timeline: Arc<Mutex<Timeline>>,
+    tape: Option<Arc<Tape>>,
+}
 
 #[derive(Debug)]
 struct Timeline {
@@ -29,15 +35,43 @@ struct Line {
 
 impl Default for History {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Timeline {
-            begun: Instant::now(),
-            lines: VecDeque::new(),
-            dropped: 0,
-        })))
+        Self {
+            timeline: Arc::new(Mutex::new(Timeline {
+                begun: Instant::now(),
+                lines: VecDeque::new(),
+                dropped: 0,
+            })),
+            tape: None,
+        }
     }
 }
 
 impl History {
+    /// A timeline beside which everything is recorded in full.
+    #[must_use]
+    pub fn taped(tape: Arc<Tape>) -> Self {
+        Self {
+            tape: Some(tape),
+            ..Self::default()
+        }
+    }
+
+    /// Records what `who` does or sees at this moment, if there is a tape.
+    pub fn tell<W: Into<Option<What>>>(&self, who: &str, what: impl FnOnce() -> W) {
+        if let Some(tape) = &self.tape
+            && let Some(what) = what().into()
+        {
+            tape.record_at(now(), who, what);
+        }
+    }
+
+    /// As [`History::tell`], of an earlier moment.
+    pub fn tell_at(&self, at: u64, who: &str, what: impl FnOnce() -> What) {
+        if let Some(tape) = &self.tape {
+            tape.record_at(at, who, what());
+        }
+    }
+
     /// Begins anew: earlier lines are forgotten.
     pub fn restart(&self) {
         let mut timeline = self.lock();
@@ -76,6 +110,6 @@ impl History {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Timeline> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.timeline.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,31 +4,33 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use waypost::{Drivers, Origin, Target};
 use waypost_core::{DirectoryOptions, InstanceKey, NodeId, Registry, ServiceName};
 
-use crate::agent::{Agent, Order};
+use crate::Result;
+use crate::agent::{Agent, Clock, Order};
 use crate::backend::Backend;
 use crate::bounds::T;
 use crate::history::History;
-use crate::observe::{Eye, Lookups, Reader, Set, Watched};
-use crate::{Result, ensure};
+use crate::observe::{Lookups, Reader, Watched};
 
+mod sight;
 mod ways;
 
+pub use sight::has;
 pub use ways::Ways;
 
 /// The service that everybody registers and follows.
 pub const SERVICE: &str = "orders";
 /// The processes, by their nodes.
 const PROCESSES: [[&str; 2]; 3] = [["a1", "a2"], ["b1", "b2"], ["c1", "c2"]];
+/// What the processes are called in the timeline, and one more that a fault may start.
+const NAMES: [&str; 4] = ["agent-a", "agent-b", "agent-c", "agent-d"];
 /// Longest wait for a house to be whole.
 const SETTLE_LIMIT: Duration = Duration::from_secs(30);
 /// Longest time an operation of an observer may take.
 const OPERATION_LIMIT: Duration = Duration::from_secs(2);
-/// The time between two looks at what everybody sees.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// What a fault's house is like.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +47,8 @@ pub struct Shape {
     pub relist: Duration,
     /// Whether the agents follow the service as well.
     pub follow: bool,
+    /// Whether the first process has a wall clock of its own, which can be moved.
+    pub clock: bool,
 }
 
 impl Shape {
@@ -56,6 +60,7 @@ impl Shape {
         guarded: false,
         relist: Duration::from_secs(60),
         follow: false,
+        clock: false,
     };
     /// The first process and the readers connect through proxies.
     pub const PROXIED: Self = Self {
@@ -81,6 +86,8 @@ pub struct House<B> {
     pub lookups: Lookups,
     /// The proxies.
     pub ways: Option<Ways>,
+    /// The wall clock of the first process, if it is not the machine's.
+    clock: Option<Clock>,
     /// What is seen.
     pub history: History,
     /// When the repetition began.
@@ -98,8 +105,18 @@ impl<B: Backend> House<B> {
     /// # Cancel safety
     /// Safe.
     pub async fn open(shape: Shape, binary: &Path) -> Result<Self> {
+        Self::open_noting(shape, binary, History::default()).await
+    }
+
+    /// As [`House::open`], with a timeline that is there already.
+    ///
+    /// # Errors
+    /// As [`House::open`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn open_noting(shape: Shape, binary: &Path, history: History) -> Result<Self> {
         let backend = B::open(shape.arguments, shape.guarded).await?;
-        let history = History::default();
         let namespace = format!("/t/{:08x}", fastrand::u32(..));
         let ways = if shape.proxied {
             Some(Ways::open(backend.address(), &history).await?)
@@ -111,11 +128,18 @@ impl<B: Backend> House<B> {
             Some(ways) => [ways.agent_at()?, ways.readers_at()?, ways.watched_at()?],
             None => [direct; 3],
         };
+        let clock = if shape.clock {
+            Some(Clock::new().await?)
+        } else {
+            None
+        };
         let mut agents = Vec::new();
-        for (place, name) in ["agent-a", "agent-b", "agent-c"].into_iter().enumerate() {
+        for (place, nodes) in PROCESSES.into_iter().enumerate() {
             let via = if place == 0 { registering } else { direct };
-            let order = order(shape, backend.url(via, &namespace), PROCESSES[place]);
-            agents.push(Agent::start(name, binary, order, &history)?);
+            let order = order(shape, backend.url(via, &namespace), nodes);
+            let environment = environment(place, clock.as_ref());
+            let agent = Agent::start_in(&environment, NAMES[place], binary, order, &history)?;
+            agents.push(agent);
         }
         for agent in &agents {
             agent.live(SETTLE_LIMIT).await?;
@@ -142,6 +166,7 @@ impl<B: Backend> House<B> {
             readers,
             lookups,
             ways,
+            clock,
             history,
             begun: Instant::now(),
             shape,
@@ -188,8 +213,9 @@ impl<B: Backend> House<B> {
     /// # Errors
     /// When it cannot be started.
     pub fn start_agent(&self, place: usize, order: Order) -> Result<Agent> {
-        let name = ["agent-a", "agent-b", "agent-c", "agent-d"][place.min(3)];
-        Agent::start(name, &self.binary, order, &self.history)
+        let name = NAMES[place.min(3)];
+        let environment = environment(place, self.clock.as_ref());
+        Agent::start_in(&environment, name, &self.binary, order, &self.history)
     }
 
     /// The nodes of the process at `place`.
@@ -204,6 +230,12 @@ impl<B: Backend> House<B> {
         self.shape
     }
 
+    /// The program of the processes.
+    #[must_use]
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
     /// A fresh client of the server, past every proxy.
     ///
     /// # Errors
@@ -215,190 +247,21 @@ impl<B: Backend> House<B> {
         connect(&self.backend.url(self.backend.address(), &self.namespace)).await
     }
 
+    /// The wall clock of the first process.
+    ///
+    /// # Errors
+    /// When it is the machine's.
+    pub fn clock(&self) -> Result<&Clock> {
+        let clock = self.clock.as_ref();
+        clock.ok_or_else(|| "the processes go by the machine's clock".into())
+    }
+
     /// The proxies.
     ///
     /// # Errors
     /// When this house has none.
     pub fn ways(&self) -> Result<&Ways> {
         self.ways.as_ref().ok_or_else(|| "no proxies here".into())
-    }
-
-    /// Waits until everybody's sight satisfies `holds` at the same time; returns how long that
-    /// took.
-    ///
-    /// # Errors
-    /// When it does not within `limit`, with who sees what.
-    ///
-    /// # Cancel safety
-    /// Safe.
-    pub async fn all_see(
-        &self,
-        what: &str,
-        limit: Duration,
-        holds: impl Fn(&Set) -> bool,
-    ) -> Result<Duration> {
-        let since = Instant::now();
-        loop {
-            let blind: Vec<String> = self
-                .eyes()
-                .filter_map(|eye| match eye.sees(since) {
-                    Some(set) if holds(&set) => None,
-                    Some(set) => Some(format!("{} sees {}", eye.name(), names(&set))),
-                    None => Some(format!("{} sees nothing new", eye.name())),
-                })
-                .collect();
-            if blind.is_empty() {
-                let took = since.elapsed();
-                self.history.note("all", format!("see {what}"));
-                return Ok(took);
-            }
-            ensure(since.elapsed() < limit, || {
-                format!("not all see {what} within {limit:?}: {}", blind.join("; "))
-            })?;
-            sleep(LOOK_EVERY).await;
-        }
-    }
-
-    /// Waits until everybody is connected again and sees the six nodes, and every agent is live;
-    /// returns how long that took.
-    ///
-    /// # Errors
-    /// When it is not so within `limit`, with what is missing.
-    ///
-    /// # Cancel safety
-    /// Safe.
-    pub async fn healed(&self, limit: Duration) -> Result<Duration> {
-        let since = Instant::now();
-        self.all_see("the six nodes", limit, is_whole).await?;
-        let left = |since: Instant| limit.saturating_sub(since.elapsed());
-        for agent in &self.agents {
-            agent.live(left(since)).await?;
-        }
-        loop {
-            let stale = self.readers.iter().filter(|reader| !reader.is_live());
-            let closed = self.watched.iter().filter(|watched| !watched.is_open());
-            let names: Vec<&str> = stale
-                .map(Reader::name)
-                .chain(closed.map(Watched::name))
-                .collect();
-            if names.is_empty() {
-                break;
-            }
-            ensure(since.elapsed() < limit, || {
-                format!("not connected again within {limit:?}: {}", names.join(", "))
-            })?;
-            sleep(LOOK_EVERY).await;
-        }
-        // Those who connected last may have had old news.
-        self.all_see("the six nodes", left(since), is_whole).await?;
-        Ok(since.elapsed())
-    }
-
-    /// Waits until no watch and no directory differs from a fresh list (records compared whole).
-    ///
-    /// # Errors
-    /// When one still does after `limit`.
-    ///
-    /// # Cancel safety
-    /// Safe.
-    pub async fn converge(&self, limit: Duration) -> Result<Duration> {
-        let since = Instant::now();
-        loop {
-            let differs = match self.differs().await {
-                Ok(None) => return Ok(since.elapsed()),
-                Ok(Some(differs)) => differs,
-                Err(error) => error.to_string(),
-            };
-            ensure(since.elapsed() < limit, || {
-                format!("not converged within {limit:?}: {differs}")
-            })?;
-            sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    async fn differs(&self) -> Result<Option<String>> {
-        let observer = connect(&self.backend.observer_url(&self.namespace)).await?;
-        let fresh: Set = observer
-            .lookup(&service())
-            .await?
-            .into_iter()
-            .map(|one| (one.node.id.clone(), Arc::new(one)))
-            .collect();
-        for watched in &self.watched {
-            let seen = watched.sees(self.begun).unwrap_or_default();
-            if seen != fresh {
-                let (seen, fresh) = (names(&seen), names(&fresh));
-                let name = watched.name();
-                return Ok(Some(format!("{name} has {seen}, a fresh lookup {fresh}")));
-            }
-        }
-        for reader in &self.readers {
-            if let Some(drift) = reader.verify().await?.first() {
-                return Ok(Some(format!("{}: {drift}", reader.name())));
-            }
-        }
-        Ok(None)
-    }
-
-    /// What must hold after every fault: watches and directories agree with a fresh list within
-    /// 5 s, and no read ever found nobody to call.
-    ///
-    /// # Errors
-    /// What does not.
-    ///
-    /// # Cancel safety
-    /// Safe.
-    pub async fn check(&self) -> Result<()> {
-        self.converge(Duration::from_secs(5)).await?;
-        for reader in &self.readers {
-            let account = reader.account();
-            let name = reader.name();
-            ensure(account.reads > 0, || format!("{name} was never read"))?;
-            ensure(account.empty == 0, || {
-                format!(
-                    "{name}: {} of {} reads were empty",
-                    account.empty, account.reads
-                )
-            })?;
-        }
-        for watched in &self.watched {
-            let wrongs = watched.wrongs();
-            ensure(wrongs.is_empty(), || wrongs.join("; "))?;
-        }
-        let (answers, doubled) = self.lookups.answers(self.begun);
-        ensure(answers > 0, || "no fresh lookup was answered")?;
-        ensure(doubled == 0, || {
-            format!("{doubled} lookups listed a node twice")
-        })
-    }
-
-    /// Fails when one of the processes from `from` on was ever missing: what happens to others is
-    /// no reason to remove a node.
-    ///
-    /// # Errors
-    /// Which node was missing, and for how long.
-    pub fn bystanders_stay(&self, from: usize) -> Result<()> {
-        for node in PROCESSES.iter().skip(from).flatten() {
-            let absence = self.lookups.absence(node, self.begun);
-            ensure(absence.is_zero(), || {
-                format!("{node}, which nothing happened to, was missing for {absence:?}")
-            })?;
-        }
-        Ok(())
-    }
-
-    /// How long this process stood still at the worst: what a bound may be blamed on.
-    #[must_use]
-    pub fn stall(&self) -> Duration {
-        let stalls = self.readers.iter().map(|reader| reader.account().stall);
-        stalls.max().unwrap_or_default()
-    }
-
-    fn eyes(&self) -> impl Iterator<Item = &dyn Eye> {
-        let watched = self.watched.iter().map(|eye| eye as &dyn Eye);
-        let readers = self.readers.iter().map(|eye| eye as &dyn Eye);
-        let lookups: &dyn Eye = &self.lookups;
-        std::iter::once(lookups).chain(watched).chain(readers)
     }
 }
 
@@ -423,12 +286,6 @@ pub fn key(node: &str) -> Result<InstanceKey> {
     Ok(InstanceKey::new(service(), NodeId::new(node)?))
 }
 
-/// Whether a set names the node.
-#[must_use]
-pub fn has(set: &Set, node: &str) -> bool {
-    set.keys().any(|id| id.as_str() == node)
-}
-
 /// Opens a registry whose operations are bounded.
 ///
 /// # Errors
@@ -442,8 +299,10 @@ pub async fn connect(url: &str) -> Result<Arc<dyn Registry>> {
     Ok(drivers.connect(&target).await?)
 }
 
-fn is_whole(set: &Set) -> bool {
-    set.len() == 6 && PROCESSES.as_flattened().iter().all(|id| has(set, id))
+/// The variables that the process at `place` is started with.
+fn environment(place: usize, clock: Option<&Clock>) -> Vec<(&'static str, PathBuf)> {
+    let own = clock.filter(|_| place == 0);
+    own.map(Clock::environment).unwrap_or_default()
 }
 
 fn order(shape: Shape, registry: String, nodes: [&str; 2]) -> Order {
@@ -454,11 +313,4 @@ fn order(shape: Shape, registry: String, nodes: [&str; 2]) -> Order {
         ttl: shape.ttl,
         follow: shape.follow,
     }
-}
-
-fn names(set: &Set) -> String {
-    let names: Vec<&str> = set.keys().map(NodeId::as_str).take(12).collect();
-    let more = set.len().saturating_sub(names.len());
-    let more = (more > 0).then(|| format!(" and {more} more"));
-    format!("[{}]{}", names.join(" "), more.unwrap_or_default())
 }

@@ -15,6 +15,12 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::Result;
 
+mod session;
+mod web;
+
+pub use session::Answer;
+pub use web::{Asked, Reply, Web, zeros};
+
 /// How it answers every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
@@ -34,6 +40,10 @@ pub enum Manner {
     EndlessPage,
     /// No protocol at all.
     Noise,
+    /// Nothing: it takes the request and closes the connection.
+    Hangup,
+    /// ZooKeeper's protocol: it opens a session, and answers all else like this.
+    Session(Answer),
 }
 
 /// Bytes of a flood.
@@ -93,7 +103,7 @@ impl Impostor {
         self.manner.send_replace(manner);
     }
 
-    /// When requests came (for HTTP/1.1 and noise, connections).
+    /// When requests came (where no protocol is spoken for long, connections).
     #[must_use]
     pub fn requests(&self) -> Vec<Instant> {
         lock(&self.requests).clone()
@@ -120,6 +130,8 @@ async fn answer(
         Manner::Page(status) => page(stream, status, requests).await,
         Manner::EndlessPage => endless_page(stream, requests).await,
         Manner::Noise => noise(stream, requests).await,
+        Manner::Hangup => received(stream, requests).await.map(drop),
+        Manner::Session(answer) => session::serve(stream, answer, requests).await,
         _ => http2(stream, now, requests).await,
     }
 }

@@ -13,6 +13,7 @@ pub mod history;
 pub mod house;
 pub mod impostor;
 pub mod observe;
+pub mod random;
 pub mod scripted;
 pub mod suite;
 pub mod trial;

@@ -8,17 +8,20 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use tokio::runtime::{Builder, Runtime};
 use waypost_testkit::Missing;
 
+use crate::Failure;
 use crate::backend::Backend;
 use crate::faults::Fault;
 use crate::house::House;
 
+mod mixed;
 mod table;
 
+pub use mixed::{Alone, Mixed};
 pub use table::{Row, Table, Verdict};
 
 /// Faults that are under way at the same time: mostly they wait.
 const AT_ONCE: usize = 3;
-/// How often each fault is repeated.
+/// How often each fault is repeated, unless it says otherwise.
 const REPEAT: usize = 5;
 
 /// Where the suite finds and leaves things.
@@ -52,13 +55,14 @@ pub fn main<B: Backend>(faults: Vec<Fault<B>>, places: Places) -> ExitCode {
     }
 }
 
+fn runtime() -> std::io::Result<Arc<Runtime>> {
+    let mut builder = Builder::new_multi_thread();
+    Ok(Arc::new(builder.worker_threads(2).enable_all().build()?))
+}
+
 fn run<B: Backend>(arguments: &Arguments, faults: Vec<Fault<B>>, places: Places) -> ExitCode {
-    let runtime = match Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => Arc::new(runtime),
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
         Err(error) => return refuse(arguments, &faults, &format!("no tokio runtime: {error}")),
     };
     // One server is started to see whether there can be any.
@@ -84,15 +88,21 @@ fn run<B: Backend>(arguments: &Arguments, faults: Vec<Fault<B>>, places: Places)
     let trials = faults.into_iter().map(|fault| {
         let (runtime, table) = (Arc::clone(&runtime), Arc::clone(&table));
         let places = places.clone();
-        Trial::test(fault.name, move || trial(&runtime, &fault, &places, &table))
+        Trial::ignorable_test(fault.name, move || {
+            trial(&runtime, &fault, REPEAT, &places, &table)
+        })
     });
     let conclusion = libtest_mimic::run(arguments, trials.collect());
+    show(&table, &places);
+    conclusion.exit_code()
+}
+
+fn show(table: &Mutex<Table>, places: &Places) {
     let table = table.lock().unwrap_or_else(PoisonError::into_inner);
     table.print();
     if let Err(error) = table.write(&places.table) {
         table::line(&format!("{}: {error}", places.table.display()));
     }
-    conclusion.exit_code()
 }
 
 fn refuse<B>(arguments: &Arguments, faults: &[Fault<B>], reason: &str) -> ExitCode {
@@ -106,43 +116,53 @@ fn refuse<B>(arguments: &Arguments, faults: &[Fault<B>], reason: &str) -> ExitCo
 fn trial<B: Backend>(
     runtime: &Runtime,
     fault: &Fault<B>,
+    times: usize,
     places: &Places,
     table: &Mutex<Table>,
-) -> Result<(), Failed> {
+) -> Result<Completion, Failed> {
     let _inside = runtime.enter();
-    let row = runtime.block_on(repeat(fault, places));
+    let row = match runtime.block_on(repeat(fault, times, places)) {
+        Ok(row) => row,
+        Err(missing) if Missing::is_failure() => return Err(Failed::from(missing)),
+        Err(missing) => return Ok(Completion::ignored_with(missing)),
+    };
     let failure = row.failure.clone();
     table
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .add(row);
-    failure.map_or(Ok(()), |text| Err(Failed::from(text)))
+    failure.map_or(Ok(Completion::Completed), |text| Err(Failed::from(text)))
 }
 
 /// Carries a fault out as often as asked, in one house.
-async fn repeat<B: Backend>(fault: &Fault<B>, places: &Places) -> Row {
+async fn repeat<B: Backend>(
+    fault: &Fault<B>,
+    times: usize,
+    places: &Places,
+) -> Result<Row, Missing> {
     let asked = std::env::var("WAYPOST_FAULT_REPEAT");
     let repeat = asked
         .ok()
         .and_then(|text| text.parse().ok())
-        .unwrap_or(REPEAT);
+        .unwrap_or(times);
     let mut row = Row::new(fault.name, fault.bound);
     let mut house = match House::<B>::open(fault.shape, &places.agent).await {
         Ok(house) => house,
         Err(error) => {
+            let error = missing_or(error)?;
             row.fail(
                 fault.law,
                 &format!("the house could not be opened: {error}"),
                 "",
             );
-            return row;
+            return Ok(row);
         }
     };
     for repetition in 1..=repeat {
         if let Err(error) = house.settle().await {
             let text = format!("repetition {repetition} could not begin: {error}");
             row.fail(fault.law, &text, &house.history.render());
-            return row;
+            return Ok(row);
         }
         let measured = (fault.run)(&mut house).await;
         let checked = house.check().await;
@@ -166,10 +186,17 @@ async fn repeat<B: Backend>(fault: &Fault<B>, places: &Places) -> Row {
                 }
             }
             Err(error) => {
-                let text = format!("repetition {repetition}: {error}");
+                let text = format!("repetition {repetition}: {}", missing_or(error)?);
                 row.fail(fault.law, &text, &house.history.render());
             }
         }
     }
-    row
+    Ok(row)
+}
+
+/// The failure, unless it says that something cannot be had here.
+fn missing_or(failure: Failure) -> Result<Failure, Missing> {
+    failure
+        .downcast::<Missing>()
+        .map_or_else(Ok, |missing| Err(*missing))
 }

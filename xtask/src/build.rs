@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -22,8 +22,12 @@ pub(crate) struct Built {
 
 /// Runs `cargo` with `arguments` and collects the executables.
 pub(crate) fn build(arguments: &[&str]) -> Result<Vec<Built>> {
-    let mut child = tools::cargo()?
-        .args(arguments)
+    build_with(tools::cargo()?.args(arguments))
+}
+
+/// Runs a `cargo` that is ready to go and collects the executables.
+pub(crate) fn build_with(cargo: &mut Command) -> Result<Vec<Built>> {
+    let mut child = cargo
         .arg("--message-format=json-render-diagnostics")
         .stdout(Stdio::piped())
         .spawn()
@@ -35,6 +39,10 @@ pub(crate) fn build(arguments: &[&str]) -> Result<Vec<Built>> {
         built.extend(artifact(&message));
     }
     if !child.wait()?.success() {
+        let arguments: Vec<_> = cargo
+            .get_args()
+            .map(|text| text.to_string_lossy())
+            .collect();
         bail!("cargo {} failed", arguments.join(" "));
     }
     built.sort_by(|a, b| a.name.cmp(&b.name));

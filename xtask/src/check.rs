@@ -12,6 +12,7 @@ const FEATURES: &[&str] = &[
     "memory",
     "file",
     "static",
+    "dns",
     "etcd",
     "consul",
     "zookeeper",

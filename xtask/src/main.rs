@@ -1,4 +1,4 @@
-//! Chores of the house: `cargo xtask test`, `cargo xtask check`, `cargo xtask bench`.
+//! Chores of the house: `cargo xtask test | check | faults | fuzz | mutants | bench`.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -7,7 +7,11 @@
 
 mod build;
 mod check;
+mod faults;
+mod fuzz;
+mod mutants;
 mod report;
+mod servers;
 mod test;
 mod tools;
 
@@ -32,6 +36,16 @@ enum Chore {
     Test(test::Options),
     /// Format, lints, each feature alone, docs.
     Check(check::Options),
+    /// Draws faults from a seed, on a real server with processes, watches and directories, and
+    /// judges the recorded history.
+    ///
+    /// A failure prints the seed, the schedule up to there, which law is broken where, and the
+    /// history's file.
+    Faults(faults::Options),
+    /// Runs the fuzz targets, two at once; a finding fails and its input is kept.
+    Fuzz(fuzz::Options),
+    /// Breaks the keeper and the directory on purpose, in a copy, and expects a test to tell.
+    Mutants(mutants::Options),
     /// Compares with the peers in one run; JSON with --json.
     Bench(BenchOptions),
 }
@@ -47,6 +61,9 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().chore {
         Chore::Test(options) => test::run(&options),
         Chore::Check(options) => check::run(&options),
+        Chore::Faults(options) => faults::run(&options),
+        Chore::Fuzz(options) => fuzz::run(&options),
+        Chore::Mutants(options) => mutants::run(&options),
         Chore::Bench(options) => bench(&options),
     };
     match outcome {
@@ -60,7 +77,7 @@ fn main() -> ExitCode {
 }
 
 fn bench(options: &BenchOptions) -> anyhow::Result<bool> {
-    tools::images(&["etcd"])?;
+    tools::images(&["etcd", "consul", "zookeeper"])?;
     let status = tools::cargo()?
         .args([
             "run",

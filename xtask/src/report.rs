@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 pub(crate) enum Verdict {
     Passed,
     Failed,
+    /// Failed, and passed when it was tried again.
+    Flaky,
     Ignored(String),
 }
 
@@ -51,6 +53,7 @@ struct Counts {
 pub(crate) struct Report {
     suites: Vec<(String, Counts)>,
     failures: Vec<String>,
+    flaky: Vec<String>,
     ignored: BTreeMap<String, Vec<String>>,
 }
 
@@ -66,6 +69,10 @@ impl Report {
                 Verdict::Failed => {
                     counts.failed += 1;
                     self.failures.push(format!("{suite}: {name}"));
+                }
+                Verdict::Flaky => {
+                    counts.passed += 1;
+                    self.flaky.push(format!("{suite}: {name}"));
                 }
                 Verdict::Ignored(reason) => {
                     counts.ignored += 1;
@@ -106,9 +113,14 @@ impl Report {
                 println!("  {name}");
             }
         }
-        if !self.failures.is_empty() {
-            println!("\nfailed:");
-            for name in &self.failures {
+        for (title, names) in [
+            ("flaky, passed at the second try only", &self.flaky),
+            ("failed", &self.failures),
+        ] {
+            if !names.is_empty() {
+                println!("\n{title} ({}):", names.len());
+            }
+            for name in names {
                 println!("  {name}");
             }
         }

@@ -1,13 +1,16 @@
 //! `cargo xtask test`: everything, with its servers, and one table.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
 use crate::build::{Built, build};
 use crate::report::{Report, Verdict, verdict};
+use crate::servers::Servers;
 use crate::tools;
 
 #[derive(Debug, clap::Args)]
@@ -18,6 +21,9 @@ pub(crate) struct Options {
     /// Also run the long ones.
     #[arg(long)]
     full: bool,
+    /// Try a case that failed again, alone, so often. One that passes then is listed as flaky.
+    #[arg(long, default_value_t = 0)]
+    retries: u32,
     /// Print the names of the cases instead of running them.
     #[arg(long)]
     list: bool,
@@ -28,9 +34,24 @@ pub(crate) struct Options {
     filter: Option<String>,
 }
 
+/// Programs that mostly wait for a server's clock.
+const WAITING: &[&str] = &["tests/faults", "tests/clusters", "tests/random"];
+/// So many of them run at once.
+const WAITING_AT_ONCE: usize = 2;
+
+impl Options {
+    fn tries_faults(&self) -> bool {
+        self.faults || self.full
+    }
+}
+
 pub(crate) fn run(options: &Options) -> Result<bool> {
     let begun = Instant::now();
-    tools::images(&["etcd", "consul", "zookeeper"])?;
+    let mut images = vec!["etcd", "consul", "zookeeper", "dns"];
+    if options.tries_faults() {
+        images.push("zookeeper-3.4");
+    }
+    tools::images(&images)?;
     step("images", begun);
     let built = build(&["test", "--workspace", "--all-features", "--no-run"])?;
     step("build", begun);
@@ -45,9 +66,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let servers = Servers::start(&built)?;
     step("servers", begun);
     let mut report = Report::default();
-    for program in programs {
-        run_program(program, options, &servers, &mut report)?;
-    }
+    run_programs(&programs, options, &servers, &mut report)?;
     if options.only.is_none() {
         run_doctests(options, &mut report)?;
     }
@@ -78,7 +97,7 @@ fn command(program: &Built, options: &Options) -> Command {
         .current_dir(&program.folder)
         .env("CARGO_MANIFEST_DIR", &program.folder)
         .stdin(Stdio::null());
-    if options.faults || options.full {
+    if options.tries_faults() {
         command.env("WAYPOST_FAULTS", "1");
     }
     if options.full {
@@ -88,15 +107,57 @@ fn command(program: &Built, options: &Options) -> Command {
     command
 }
 
-fn run_program(
-    program: &Built,
+/// Runs one program after the other; those of the fault table, which mostly wait, two at once.
+fn run_programs(
+    programs: &[&Built],
     options: &Options,
     servers: &Servers,
     report: &mut Report,
 ) -> Result<()> {
-    let mut command = command(program, options);
-    command.envs(servers.addresses.iter().cloned());
-    run_and_read(&program.name, command, report)
+    let waits = |built: &&&Built| {
+        options.tries_faults() && WAITING.iter().any(|part| built.name.starts_with(part))
+    };
+    let (waiting, busy): (Vec<&Built>, Vec<&Built>) = programs.iter().partition(waits);
+    for program in busy {
+        run_program(program, options, servers)?.tell(&program.name, report);
+    }
+    let queue = Mutex::new(waiting.into_iter());
+    let done = Mutex::new(report);
+    let work = || -> Result<()> {
+        loop {
+            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some(program) = next else {
+                return Ok(());
+            };
+            let outcome = run_program(program, options, servers)?;
+            let mut report = done.lock().unwrap_or_else(PoisonError::into_inner);
+            outcome.tell(&program.name, &mut report);
+        }
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..WAITING_AT_ONCE).map(|_| scope.spawn(work)).collect();
+        let mut ends = workers.into_iter().map(thread::ScopedJoinHandle::join);
+        ends.try_for_each(|end| end.unwrap_or_else(|_| bail!("a worker died")))
+    })
+}
+
+fn run_program(program: &Built, options: &Options, servers: &Servers) -> Result<Outcome> {
+    let run = |more: &[&str]| {
+        let mut command = command(program, options);
+        command.envs(servers.addresses.iter().cloned()).args(more);
+        run_and_read(&program.name, command)
+    };
+    let mut outcome = run(&[])?;
+    for _ in 0..options.retries {
+        for name in outcome.failed() {
+            eprintln!("{}: {name} is tried again, alone", program.name);
+            let again = run(&["--exact", &name])?;
+            if again.cases.contains(&(name.clone(), Verdict::Passed)) {
+                outcome.passed_again(&name);
+            }
+        }
+    }
+    Ok(outcome)
 }
 
 fn run_doctests(options: &Options, report: &mut Report) -> Result<()> {
@@ -105,20 +166,66 @@ fn run_doctests(options: &Options, report: &mut Report) -> Result<()> {
         .args(["test", "--workspace", "--all-features", "--doc", "--quiet"])
         .args(["--", "--format=pretty"])
         .args(options.filter.as_deref());
-    run_and_read("doc tests", command, report)
+    run_and_read("doc tests", command)?.tell("doc tests", report);
+    Ok(())
+}
+
+/// What came of a test program.
+struct Outcome {
+    cases: Vec<(String, Verdict)>,
+    /// Rows of tables that it printed.
+    rows: Vec<String>,
+    status: ExitStatus,
+    seconds: f64,
+}
+
+impl Outcome {
+    fn failed(&self) -> Vec<String> {
+        let failed = self
+            .cases
+            .iter()
+            .filter(|(_, verdict)| *verdict == Verdict::Failed);
+        failed.map(|(name, _)| name.clone()).collect()
+    }
+
+    fn passed_again(&mut self, name: &str) {
+        let of_name = |case: &&mut (String, Verdict)| case.0 == name;
+        if let Some((_, verdict)) = self.cases.iter_mut().find(of_name) {
+            *verdict = Verdict::Flaky;
+        }
+    }
+
+    fn tell(self, name: &str, report: &mut Report) {
+        for row in &self.rows {
+            println!("{row}");
+        }
+        if !self.rows.is_empty() || self.seconds > 5.0 {
+            eprintln!(
+                "{name}: {} cases in {:.1} s",
+                self.cases.len(),
+                self.seconds
+            );
+        }
+        let told = self
+            .cases
+            .iter()
+            .any(|(_, verdict)| matches!(verdict, Verdict::Failed | Verdict::Flaky));
+        report.add(name, self.cases, self.seconds);
+        if !self.status.success() && !told {
+            report.add_crash(name, &format!("ended with {}", self.status));
+        }
+    }
 }
 
 /// Runs a test program, shows its failures and reads its verdicts.
-fn run_and_read(name: &str, mut command: Command, report: &mut Report) -> Result<()> {
+fn run_and_read(name: &str, mut command: Command) -> Result<Outcome> {
     let begun = Instant::now();
     let mut child = command
         .stdout(Stdio::piped())
         .spawn()
         .with_context(|| format!("{name} cannot be run"))?;
     let output = child.stdout.take().context("a child has an output")?;
-    let mut cases = Vec::new();
-    let mut lines = Vec::new();
-    let mut shown = false;
+    let (mut cases, mut rows, mut lines) = (Vec::new(), Vec::new(), Vec::new());
     for line in BufReader::new(output).lines() {
         let line = line?;
         // What is not a verdict is worth seeing when something fails, or when it is a table.
@@ -128,87 +235,19 @@ fn run_and_read(name: &str, mut command: Command, report: &mut Report) -> Result
             }
             cases.push(case);
         } else if line.starts_with("| ") {
-            println!("{line}");
-            shown = true;
+            rows.push(line);
         } else {
             lines.push(line);
         }
     }
     let status = child.wait()?;
-    let seconds = begun.elapsed().as_secs_f64();
-    let failed = cases.iter().any(|(_, verdict)| *verdict == Verdict::Failed);
     if !status.success() {
         println!("\n--- {name} ---\n{}", lines.join("\n"));
     }
-    if shown || seconds > 5.0 {
-        eprintln!("{name}: {} cases in {seconds:.1} s", cases.len());
-    }
-    report.add(name, cases, seconds);
-    if !status.success() && !failed {
-        report.add_crash(name, &format!("ended with {status}"));
-    }
-    Ok(())
-}
-
-/// One server a backend, for all the tests of a run; ended when this is dropped.
-struct Servers {
-    child: Option<(Child, ChildStdin)>,
-    addresses: Vec<(String, String)>,
-}
-
-impl Servers {
-    fn start(built: &[Built]) -> Result<Self> {
-        let none = Self {
-            child: None,
-            addresses: Vec::new(),
-        };
-        if let Some(fault) = tools::docker_fault() {
-            eprintln!("no containers: {fault}");
-            return Ok(none);
-        }
-        let is_servers = |built: &&Built| !built.is_test && built.name.ends_with("/servers");
-        let program = match built.iter().find(is_servers) {
-            Some(program) => program.clone(),
-            None => {
-                let arguments = [
-                    "build",
-                    "--package=waypost-testkit",
-                    "--bin=servers",
-                    "--all-features",
-                ];
-                let built = build(&arguments)?;
-                let found = built.into_iter().find(|built| is_servers(&built));
-                found.context("the servers program was not built")?
-            }
-        };
-        let mut child = Command::new(&program.executable)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let input = child.stdin.take().context("a child has an input")?;
-        let output = child.stdout.take().context("a child has an output")?;
-        let mut addresses = Vec::new();
-        for line in BufReader::new(output).lines() {
-            let line = line?;
-            if line == "ready" {
-                return Ok(Self {
-                    child: Some((child, input)),
-                    addresses,
-                });
-            }
-            if let Some((key, value)) = line.split_once('=') {
-                addresses.push((key.to_owned(), value.to_owned()));
-            }
-        }
-        bail!("the test servers did not start: {}", child.wait()?)
-    }
-}
-
-impl Drop for Servers {
-    fn drop(&mut self) {
-        if let Some((mut child, input)) = self.child.take() {
-            drop(input);
-            let _ = child.wait();
-        }
-    }
+    Ok(Outcome {
+        cases,
+        rows,
+        status,
+        seconds: begun.elapsed().as_secs_f64(),
+    })
 }

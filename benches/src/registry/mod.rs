@@ -1,5 +1,7 @@
-//! Leases, registration, watches and the directory: on etcd beside the raw client, and in memory.
+//! Leases, registration, watches and the directory: on real servers beside their bare clients, and in
+//! memory.
 
+mod bare;
 mod change;
 mod event;
 mod fanout;
@@ -15,6 +17,7 @@ use anyhow::Result;
 
 use crate::report::{Report, Row};
 
+use self::bare::{Consul, Etcd, ZooKeeper};
 use self::server::Server;
 use self::setting::Setting;
 
@@ -45,9 +48,9 @@ pub(crate) struct Options {
 enum Measurement {
     /// Renewing leases, against one raw keep-alive stream.
     Renew,
-    /// A change in the directory, event by event against a raw watch.
+    /// A change in the directory, event by event against a bare client, on each server.
     Event,
-    /// Many subscribers of one service, against one raw watch.
+    /// Many subscribers of one service, against one bare client, on each server.
     Fanout,
     /// CPU of one change of a large service, and a burst.
     Change,
@@ -71,8 +74,18 @@ impl Measurement {
     async fn run(self, setting: &Setting) -> Result<Vec<Row>> {
         match self {
             Self::Renew => renew::measure(setting).await,
-            Self::Event => event::measure(setting).await,
-            Self::Fanout => fanout::measure(setting).await,
+            Self::Event => {
+                let mut rows = event::measure(Etcd::open(setting).await?).await?;
+                rows.extend(event::measure(ZooKeeper::open().await?).await?);
+                rows.extend(event::measure(Consul::open().await?).await?);
+                Ok(rows)
+            }
+            Self::Fanout => {
+                let mut rows = fanout::measure(Etcd::open(setting).await?).await?;
+                rows.extend(fanout::measure(ZooKeeper::open().await?).await?);
+                rows.extend(fanout::measure(Consul::open().await?).await?);
+                Ok(rows)
+            }
             Self::Change => change::measure(setting).await,
             Self::Steady => steady::measure(setting).await,
             Self::Register => register::measure(setting).await,

@@ -66,6 +66,8 @@ pub(crate) async fn connect(url: &str) -> Result<Arc<dyn Registry>> {
     let target = Target::parse(url, None, Origin::Code)?;
     let driver = match target.driver() {
         "memory" => waypost_memory::DRIVER,
+        "consul" => waypost_consul::DRIVER,
+        "zookeeper" => waypost_zookeeper::DRIVER,
         _ => waypost_etcd::DRIVER,
     };
     Ok((driver.connect)(target).await?)

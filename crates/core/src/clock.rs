@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::Error;
+
 /// Beats of one process are aligned to slots of this length, so that hundreds of renewals leave in
 /// one batch: 1 000 beats a second sent singly cost a tenth of a core, in slots well under a
 /// hundredth.
@@ -53,6 +55,18 @@ impl Backoff {
         bound.mul_f64(fastrand::f64()).max(self.base / 10)
     }
 
+    /// Draws the delay before the next try after `error`: not sooner than the registry asked for,
+    /// and spread from there on, since it asks all of its clients for the same. Beyond the cap it is
+    /// not listened to, else a page with an hour in it would take living services away.
+    pub(crate) fn after(&mut self, error: &Error) -> Duration {
+        let drawn = self.next();
+        let Some(asked) = error.retry_after() else {
+            return drawn;
+        };
+        let least = asked.min(self.cap).mul_f64(1.0 + fastrand::f64() / 4.0);
+        drawn.max(least.min(self.cap))
+    }
+
     pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
@@ -81,6 +95,21 @@ mod tests {
         );
         backoff.reset();
         assert!(backoff.next() <= Duration::from_millis(100));
+    }
+
+    #[test]
+    fn what_the_registry_asks_for_is_waited_up_to_the_cap() {
+        let cap = Duration::from_secs(5);
+        let mut backoff = Backoff::new(Duration::from_millis(100), cap);
+        let error = Error::unavailable("busy");
+        assert!(backoff.after(&error) <= Duration::from_millis(100));
+        let asked = Duration::from_secs(2);
+        let asking = error.clone().with_retry_after(asked);
+        let delays: Vec<_> = (0..1000).map(|_| backoff.after(&asking)).collect();
+        assert!(delays.iter().all(|delay| (asked..=cap).contains(delay)));
+        assert!(delays.iter().any(|delay| *delay > asked * 2), "spread");
+        let for_ever = error.with_retry_after(Duration::MAX);
+        assert_eq!(backoff.after(&for_ever), cap);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,7 +1,6 @@
 //! Deadlines of single operations, as a decorator over any registry.
 
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +12,10 @@ use crate::{
     Result, ServiceName, SkipLog, WatchScope,
 };
 
-/// A registry whose operations, and those of its leases, end with [`ErrorKind::Timeout`] when the
-/// one below does not answer in time. A running watch is not cut; only starting it is.
+/// A registry whose operations end with [`ErrorKind::Timeout`] when the one below does not answer in
+/// time. A running watch is not cut; only starting it is. A lease is handed on as it is: the one who
+/// keeps it, [`Registration`](crate::Registration), bounds its operations, and a second bound would be
+/// a timer more at every beat of every record.
 #[derive(Debug)]
 pub struct Deadlines {
     inner: Arc<dyn Registry>,
@@ -33,32 +34,16 @@ impl Deadlines {
         subject: impl std::fmt::Display,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        bounded(
-            self.inner.profile().driver,
-            self.limit,
-            operation,
-            subject,
-            work,
-        )
-        .await
+        let result = timeout(self.limit, work).await;
+        let result = result.unwrap_or_else(|_| Err(late(self.limit)));
+        let driver = self.inner.profile().driver;
+        result.map_err(|error| error.with_operation(operation, subject).with_driver(driver))
     }
 }
 
-async fn bounded<T>(
-    driver: &'static str,
-    limit: Duration,
-    operation: &'static str,
-    subject: impl std::fmt::Display,
-    work: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    let result = match timeout(limit, work).await {
-        Ok(result) => result,
-        Err(_) => Err(Error::new(
-            ErrorKind::Timeout,
-            format!("no answer within {limit:?}"),
-        )),
-    };
-    result.map_err(|error| error.with_operation(operation, subject).with_driver(driver))
+/// What an operation that takes longer than it may ends with.
+pub(crate) fn late(limit: Duration) -> Error {
+    Error::new(ErrorKind::Timeout, format!("no answer within {limit:?}"))
 }
 
 #[async_trait]
@@ -77,15 +62,8 @@ impl Registry for Deadlines {
         instance: &Instance,
         options: RegisterOptions,
     ) -> Result<Box<dyn Lease>> {
-        let key = instance.key();
         let work = self.inner.register(instance, options);
-        let lease = self.bounded("register", &key, work).await?;
-        Ok(Box::new(BoundedLease {
-            inner: lease,
-            driver: self.inner.profile().driver,
-            limit: self.limit,
-            key,
-        }))
+        self.bounded("register", instance.key(), work).await
     }
 
     async fn deregister(&self, key: &InstanceKey) -> Result<()> {
@@ -106,58 +84,5 @@ impl Registry for Deadlines {
         let subject = scope.to_string();
         self.bounded("watch", subject, self.inner.watch(scope))
             .await
-    }
-}
-
-#[derive(Debug)]
-struct BoundedLease {
-    inner: Box<dyn Lease>,
-    driver: &'static str,
-    limit: Duration,
-    key: InstanceKey,
-}
-
-#[async_trait]
-#[deny(clippy::missing_trait_methods)]
-impl Lease for BoundedLease {
-    fn ttl(&self) -> Duration {
-        self.inner.ttl()
-    }
-
-    async fn renew(&mut self) -> Result<()> {
-        bounded(
-            self.driver,
-            self.limit,
-            "renew",
-            &self.key,
-            self.inner.renew(),
-        )
-        .await
-    }
-
-    async fn update(&mut self, instance: &Instance) -> Result<()> {
-        let work = self.inner.update(instance);
-        bounded(self.driver, self.limit, "update", &self.key, work).await
-    }
-
-    /// Hands on the inner future as it is: a box around a box would be one more place in memory to
-    /// visit at every beat of every record.
-    fn lost<'a, 'b>(&'a self) -> Pin<Box<dyn Future<Output = Error> + Send + 'b>>
-    where
-        'a: 'b,
-        Self: 'b,
-    {
-        self.inner.lost()
-    }
-
-    async fn revoke(self: Box<Self>) -> Result<()> {
-        bounded(
-            self.driver,
-            self.limit,
-            "revoke",
-            &self.key,
-            self.inner.revoke(),
-        )
-        .await
     }
 }

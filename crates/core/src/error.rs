@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A result with Waypost's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -84,6 +85,7 @@ struct Inner {
     operation: &'static str,
     subject: String,
     message: String,
+    retry_after: Option<Duration>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -97,6 +99,7 @@ impl Error {
             operation: "",
             subject: String::new(),
             message: message.into(),
+            retry_after: None,
             source: None,
         }))
     }
@@ -139,6 +142,18 @@ impl Error {
     #[must_use]
     pub fn with_source(self, source: impl StdError + Send + Sync + 'static) -> Self {
         self.map(|inner| inner.source = Some(Arc::new(source)))
+    }
+
+    /// Notes how long the registry asked to be left alone.
+    #[must_use]
+    pub fn with_retry_after(self, pause: Duration) -> Self {
+        self.map(|inner| inner.retry_after = Some(pause))
+    }
+
+    /// How long the registry asked to be left alone, if it did.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
     }
 
     /// What went wrong, as far as a caller can act on it.
@@ -199,6 +214,7 @@ impl Error {
             operation: shared.operation,
             subject: shared.subject.clone(),
             message: shared.message.clone(),
+            retry_after: shared.retry_after,
             source: shared.source.clone(),
         };
         change(&mut inner);

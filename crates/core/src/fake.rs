@@ -26,6 +26,8 @@ pub(crate) fn instance(service: &str, node: &str) -> Instance {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     Fail(ErrorKind),
+    /// Fails and asks for a pause.
+    Busy(Duration),
     Hang,
 }
 
@@ -128,6 +130,7 @@ impl FakeState {
         match fault {
             None => Ok(()),
             Some(Fault::Fail(kind)) => Err(Error::new(kind, "scripted")),
+            Some(Fault::Busy(pause)) => Err(Error::unavailable("busy").with_retry_after(pause)),
             Some(Fault::Hang) => std::future::pending().await,
         }
     }

@@ -20,6 +20,7 @@ mod model;
 mod name;
 mod registration;
 mod registry;
+mod secret;
 mod skip;
 mod target;
 
@@ -34,5 +35,6 @@ pub use registration::{Registration, RegistrationOptions, Standing, State};
 pub use registry::{
     BoxWatcher, Change, Event, Lease, Profile, RegisterOptions, Registry, WatchScope, Watcher,
 };
+pub use secret::Secret;
 pub use skip::{SkipLog, Skipped};
-pub use target::{Origin, Secret, Target};
+pub use target::{Origin, Target};

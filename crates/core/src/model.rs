@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::name::shown;
 use crate::{Error, NodeId, Result, ServiceName};
 
 /// Free-form pairs that travel with a service, a node or an endpoint.
@@ -40,7 +41,10 @@ impl Address {
     pub fn new(address: &str) -> Result<Self> {
         match address_fault(address) {
             None => Ok(Self(address.into())),
-            Some(rule) => Err(Error::config(format!("node address {address:?} {rule}"))),
+            Some(rule) => Err(Error::config(format!(
+                "node address {} {rule}",
+                shown(address)
+            ))),
         }
     }
 
@@ -68,13 +72,11 @@ impl Address {
 }
 
 fn address_fault(address: &str) -> Option<String> {
-    if let Some((scheme, _)) = address.split_once("://") {
-        return Some(format!(
-            "begins with `{scheme}://`; a bare host:port is needed"
-        ));
-    }
     if address.len() > 300 {
         return Some(format!("is {} bytes long; at most 300", address.len()));
+    }
+    if address.contains("://") {
+        return Some("is a URL; a bare host:port is needed".to_owned());
     }
     let Some((host, port)) = address.rsplit_once(':') else {
         return Some("has no port; host:port is needed".to_owned());
@@ -102,10 +104,7 @@ fn address_fault(address: &str) -> Option<String> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return ip_fault(ip);
     }
-    if host
-        .bytes()
-        .all(|byte| byte.is_ascii_digit() || byte == b'.')
-    {
+    if is_numeric(host) {
         return Some("has a host that is no IPv4 address".to_owned());
     }
     let odd = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'));
@@ -116,6 +115,20 @@ fn address_fault(address: &str) -> Option<String> {
         return Some("has a host that is no DNS name".to_owned());
     }
     None
+}
+
+/// Whether `host` is made of numbers alone. Resolvers take such a host for an IPv4 address in one of
+/// its old spellings (`0xa9fea9fe`, `0251.0376.0xa9fe`), and would dial what [`ip_fault`] forbids.
+fn is_numeric(host: &str) -> bool {
+    host.split('.').all(|label| {
+        let hex = label
+            .strip_prefix("0x")
+            .or_else(|| label.strip_prefix("0X"));
+        match hex {
+            Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
+            None => label.bytes().all(|byte| byte.is_ascii_digit()),
+        }
+    })
 }
 
 fn ip_fault(ip: IpAddr) -> Option<String> {
@@ -322,8 +335,8 @@ impl Instance {
     pub fn check_limits(&self) -> Result<()> {
         if self.version.len() > MAX_VERSION || self.version.chars().any(char::is_control) {
             return Err(Error::config(format!(
-                "version {:?} of service {} is over {MAX_VERSION} bytes or has control characters",
-                truncated(&self.version),
+                "version {} of service {} is over {MAX_VERSION} bytes or has control characters",
+                shown(&self.version),
                 self.service
             )));
         }
@@ -354,8 +367,8 @@ fn check_metadata(metadata: &Metadata, what: &str) -> Result<()> {
             key.is_empty() || key.len() > MAX_METADATA_KEY || key.chars().any(char::is_control);
         if key_is_bad {
             return Err(Error::config(format!(
-                "{what} key {:?} is empty, over {MAX_METADATA_KEY} bytes or has control characters",
-                truncated(key)
+                "{what} key {} is empty, over {MAX_METADATA_KEY} bytes or has control characters",
+                shown(key)
             )));
         }
         if value.len() > MAX_METADATA_VALUE || value.chars().any(char::is_control) {
@@ -365,10 +378,6 @@ fn check_metadata(metadata: &Metadata, what: &str) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn truncated(text: &str) -> String {
-    text.chars().take(40).collect()
 }
 
 /// What names a record in a registry: the service and the node.
@@ -488,6 +497,8 @@ mod tests {
             "[::1]:8080",
             "localhost:1",
             "orders-1.svc_a.local:65535",
+            "redis.1:6379",
+            "0xcafe.example:80",
             "192.168.0.107:9090",
         ] {
             let address = Address::new(good).expect(good);
@@ -516,11 +527,21 @@ mod tests {
             "unix:/run/x",
             "1.2.3:80",
             "256.1.1.1:80",
+            "2852039166:80",
+            "0xa9fea9fe:80",
+            "0XA9FEA9FE:80",
+            "0xa9.0xfe.43518:80",
+            "0251.0376.0251.0376:80",
+            "0xa9fea9fe.:80",
             "h\u{0}:80",
             "255.255.255.255:1",
         ] {
             let error = Address::new(bad).expect_err(bad).to_string();
             assert!(error.starts_with("node address "), "{error}");
+        }
+        for long in ["a\n://".repeat(60_000), "h".repeat(200_000)] {
+            let error = Address::new(&long).expect_err("long").to_string();
+            assert!(error.len() < 500 && !error.contains('\n'), "{error}");
         }
         assert_eq!(Address::new("[::1]:8080").expect("good").host(), "::1");
         assert_eq!(Address::new("[::1]:8080").expect("good").port(), 8080);

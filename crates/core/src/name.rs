@@ -13,6 +13,8 @@ use crate::{Error, Result};
 pub(crate) const MAX_SERVICE_NAME: usize = 128;
 /// Longest node id, in bytes.
 pub(crate) const MAX_NODE_ID: usize = 256;
+/// Most characters of a text that an error shows.
+const MAX_SHOWN: usize = 128;
 
 /// The name of a service.
 ///
@@ -32,7 +34,10 @@ impl ServiceName {
     pub fn new(name: &str) -> Result<Self> {
         match strict_fault(name) {
             None => Ok(Self(name.into())),
-            Some(rule) => Err(Error::config(format!("service name {name:?} {rule}"))),
+            Some(rule) => Err(Error::config(format!(
+                "service name {} {rule}",
+                shown(name)
+            ))),
         }
     }
 
@@ -43,7 +48,10 @@ impl ServiceName {
     pub fn foreign(name: &str) -> Result<Self> {
         match foreign_fault(name, MAX_SERVICE_NAME) {
             None => Ok(Self(name.into())),
-            Some(rule) => Err(Error::config(format!("service name {name:?} {rule}"))),
+            Some(rule) => Err(Error::config(format!(
+                "service name {} {rule}",
+                shown(name)
+            ))),
         }
     }
 
@@ -84,7 +92,7 @@ impl NodeId {
         });
         match fault {
             None => Ok(Self(id.into())),
-            Some(rule) => Err(Error::config(format!("node id {id:?} {rule}"))),
+            Some(rule) => Err(Error::config(format!("node id {} {rule}", shown(id)))),
         }
     }
 
@@ -95,7 +103,7 @@ impl NodeId {
     pub fn foreign(id: &str) -> Result<Self> {
         match foreign_fault(id, MAX_NODE_ID) {
             None => Ok(Self(id.into())),
-            Some(rule) => Err(Error::config(format!("node id {id:?} {rule}"))),
+            Some(rule) => Err(Error::config(format!("node id {} {rule}", shown(id)))),
         }
     }
 
@@ -103,6 +111,15 @@ impl NodeId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// `text` as an error shows it: quoted, and no more of it than a line. What a registry holds may be
+/// as long as a record.
+pub(crate) fn shown(text: &str) -> String {
+    match text.char_indices().nth(MAX_SHOWN) {
+        None => format!("{text:?}"),
+        Some((end, _)) => format!("{:?}…", &text[..end]),
     }
 }
 
@@ -232,6 +249,22 @@ mod tests {
             assert!(error.starts_with("service name "), "{error}");
             assert!(!error.contains(['\r', '\n', '\0']), "{error:?} is one line");
         }
+    }
+
+    #[test]
+    fn an_error_shows_no_more_than_a_line_of_a_name() {
+        let long = "ä\n".repeat(100_000);
+        for error in [
+            ServiceName::new(&long).expect_err("long"),
+            ServiceName::foreign(&long).expect_err("long"),
+            NodeId::new(&long).expect_err("long"),
+            NodeId::foreign(&long).expect_err("long"),
+        ] {
+            let text = error.to_string();
+            assert!(text.len() < 500 && !text.contains('\n'), "{text}");
+        }
+        let whole = "x".repeat(MAX_SHOWN);
+        assert_eq!(shown(&whole), format!("{whole:?}"));
     }
 
     #[test]

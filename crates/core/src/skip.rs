@@ -8,6 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// How many of the latest skipped records are remembered by name.
 const REMEMBERED: usize = 64;
 
+/// Most bytes of a place or a reason that are kept: keys are made by others, and may be as long as
+/// a backend takes.
+const MAX_TEXT: usize = 600;
+
 /// One record that was passed over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -48,8 +52,8 @@ impl SkipLog {
     /// Counts a record that was passed over by `driver`.
     pub fn skip(&self, driver: &'static str, place: impl Into<String>, reason: impl Into<String>) {
         let skipped = Skipped {
-            place: place.into(),
-            reason: reason.into(),
+            place: cut(place.into()),
+            reason: cut(reason.into()),
         };
         self.0.total.fetch_add(1, Ordering::Relaxed);
         metrics::counter!("waypost_registry_skipped_records_total", "driver" => driver)
@@ -81,5 +85,41 @@ impl SkipLog {
     pub fn recent(&self) -> Vec<Skipped> {
         let recent = self.0.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.iter().cloned().collect()
+    }
+}
+
+fn cut(mut text: String) -> String {
+    if text.len() > MAX_TEXT {
+        text.truncate(text.floor_char_boundary(MAX_TEXT));
+        text.push('…');
+        text.shrink_to_fit();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_is_bounded_whatever_the_registry_holds() {
+        let log = SkipLog::new();
+        for n in 0..1000 {
+            log.skip(
+                "test",
+                format!("{n}{}", "é".repeat(1 << 16)),
+                "x".repeat(1 << 16),
+            );
+        }
+        log.skip("test", "short", "reason");
+        let recent = log.recent();
+        assert_eq!((log.total(), recent.len()), (1001, REMEMBERED));
+        let held = |text: &String| text.capacity();
+        let most = recent
+            .iter()
+            .map(|one| held(&one.place) + held(&one.reason))
+            .max();
+        assert!(most < Some(2 * MAX_TEXT + 10), "{most:?}");
+        assert_eq!(recent[REMEMBERED - 1].place, "short");
     }
 }

@@ -17,6 +17,13 @@ pub const MAX_RECORD: usize = 256 * 1024;
 /// Deepest nesting of a record's JSON.
 pub const MAX_DEPTH: usize = 32;
 
+/// Most bytes that the nodes of one record may take together with their copies of what it says of
+/// the service: a record is small, but one with thousands of nodes would grow with their square.
+const MAX_COPIED: usize = 16 * MAX_RECORD;
+
+/// Most characters of a record that a reason shows.
+const MAX_SHOWN: usize = 128;
+
 /// go-micro's JSON of `instance`: a service with exactly one node.
 #[must_use]
 pub fn encode(instance: &Instance) -> Vec<u8> {
@@ -56,7 +63,9 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Instance>, String> {
     let version = text(service, "version")?;
     let metadata = metadata(service)?;
     let endpoints = list(service, "endpoints", endpoint)?;
-    list(service, "nodes", node)?
+    let nodes = list(service, "nodes", node)?;
+    check_copies(nodes.len(), &metadata, &endpoints)?;
+    nodes
         .into_iter()
         .map(|node| {
             let mut instance = Instance::new(name.clone(), node).with_version(version.clone());
@@ -66,6 +75,22 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Instance>, String> {
             Ok(instance)
         })
         .collect()
+}
+
+/// Every instance gets its own copy of what the record says of the service.
+fn check_copies(nodes: usize, metadata: &Metadata, endpoints: &[Endpoint]) -> Result<(), String> {
+    if nodes < 2 {
+        return Ok(());
+    }
+    let copied = serde_json::to_vec(&(metadata, endpoints)).unwrap_or_default();
+    if nodes.saturating_mul(copied.len()) > MAX_COPIED {
+        return Err(format!(
+            "the record has {nodes} nodes and {} bytes of metadata and endpoints for each; write \
+             them as records of their own",
+            copied.len()
+        ));
+    }
+    Ok(())
 }
 
 /// The instance of the record that stands under a key. The key is the authority: service name and
@@ -195,7 +220,10 @@ fn metadata(owner: &Map<String, Json>) -> Result<Metadata, String> {
         .map(|(key, value)| match value {
             Json::String(value) => Ok((key.clone(), value.clone())),
             Json::Null => Ok((key.clone(), String::new())),
-            _ => Err(format!("the metadata value of {key:?} is no text")),
+            _ => {
+                let shown: String = key.chars().take(MAX_SHOWN).collect();
+                Err(format!("the metadata value of {shown:?} is no text"))
+            }
         })
         .collect()
 }

@@ -9,7 +9,9 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 use waypost_testkit::Missing;
-use waypost_testkit::containers::{ETCD, Server};
+use waypost_testkit::containers::{
+    CONSUL_CLUSTER, Cluster, ETCD, ETCD_CLUSTER, Server, ZOOKEEPER_CLUSTER,
+};
 
 type Law = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
@@ -27,6 +29,12 @@ fn main() -> ExitCode {
             disconnect,
         ),
         law("a_dropped_server_is_gone", drop_it),
+        law("a_cluster_without_its_leader_finds_another", cluster_leader),
+        law(
+            "a_member_without_its_peers_is_reached_by_clients",
+            cluster_isolated,
+        ),
+        law("a_dropped_cluster_leaves_nothing", cluster_dropped),
         law("a_command_tells_its_output_and_its_code", command),
         law("the_servers_end_with_their_standard_input", servers),
         law("a_killed_process_leaves_no_container", killed_process),
@@ -162,7 +170,7 @@ async fn is_removed(id: &str) -> Law {
         }
         sleep(Duration::from_millis(50)).await;
     }
-    Err(format!("container {id} is still there").into())
+    Err(format!("{id} is still there").into())
 }
 
 async fn drop_it() -> Law {
@@ -171,6 +179,81 @@ async fn drop_it() -> Law {
     expect(exists(&id).await, "a running container is not found")?;
     drop(server);
     is_removed(&id).await
+}
+
+async fn cluster_leader() -> Law {
+    for ensemble in [ETCD_CLUSTER, CONSUL_CLUSTER, ZOOKEEPER_CLUSTER] {
+        let name = ensemble.recipe.name;
+        let cluster = Cluster::start(&ensemble).await?;
+        let first = cluster.leader().await?;
+        cluster.members()[first].pause().await?;
+        let second = cluster.leader().await?;
+        expect(first != second, format!("{name}: a frozen member leads"))?;
+        cluster.members()[first].unpause().await?;
+        cluster.members()[second].kill().await?;
+        let third = cluster.leader().await?;
+        expect(second != third, format!("{name}: a dead member leads"))?;
+        cluster.members()[second].revive().await?;
+    }
+    Ok(())
+}
+
+async fn cluster_isolated() -> Law {
+    let cluster = Cluster::start(&ETCD_CLUSTER).await?;
+    // Where packets cannot be dropped there is nothing to be seen.
+    cluster.mend().await.map_err(Missing::from)?;
+    let leader = cluster.leader().await?;
+    let lost = &cluster.members()[leader];
+    let client = TcpStream::connect(lost.address()).await?;
+    let connections = cluster.connections(leader).await?;
+    expect(
+        connections == 1,
+        format!("{connections} connections, not 1"),
+    )?;
+    cluster.isolate(leader).await?;
+    let alone = lost
+        .exec(&["etcdctl", "--command-timeout=3s", "put", "k", "v"])
+        .await?;
+    expect(alone.code != Some(0), format!("it writes alone: {alone:?}"))?;
+    let stale = lost
+        .exec(&["etcdctl", "get", "k", "--consistency=s"])
+        .await?;
+    expect(
+        stale.code == Some(0),
+        format!("it answers nobody: {stale:?}"),
+    )?;
+    put(&cluster.members()[(leader + 1) % 3]).await?;
+    cluster.mend().await?;
+    lost.ready().await?;
+    drop(client);
+    expect(get(lost).await? == "v", "it has not caught up")
+}
+
+async fn cluster_dropped() -> Law {
+    let cluster = Cluster::start(&ETCD_CLUSTER).await?;
+    let ids: Vec<String> = cluster
+        .members()
+        .iter()
+        .map(|member| member.id().to_owned())
+        .collect();
+    let network = Command::new("docker")
+        .args([
+            "inspect",
+            "--format",
+            "{{.HostConfig.NetworkMode}}",
+            &ids[0],
+        ])
+        .output()
+        .await?;
+    let network = String::from_utf8(network.stdout)?.trim().to_owned();
+    expect(exists(&network).await, format!("no network {network:?}"))?;
+    // A frozen one goes as well.
+    cluster.members()[1].pause().await?;
+    drop(cluster);
+    for id in ids {
+        is_removed(&id).await?;
+    }
+    is_removed(&network).await
 }
 
 /// The `servers` program, up to `ready`; tells the address that it printed.

@@ -31,6 +31,7 @@ const KNOWN: &[Row] = &[
     row!("memory", waypost_memory::DRIVER),
     row!("file", waypost_file::DRIVER),
     row!("static", waypost_static::DRIVER),
+    row!("dns", waypost_dns::DRIVER),
     row!("etcd", waypost_etcd::DRIVER),
     row!("consul", waypost_consul::DRIVER),
     row!("zookeeper", waypost_zookeeper::DRIVER),

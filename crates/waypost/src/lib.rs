@@ -8,6 +8,7 @@
 //! | `memory` (default) | one process |
 //! | `file` (default) | several processes on one machine, nothing to install |
 //! | `static` (default) | a list in the address |
+//! | `dns` | SRV, DNS-SD, A and AAAA records |
 //! | `etcd` | etcd 3.x |
 //! | `consul` | Consul 1.8 and later |
 //! | `all` | all of them |

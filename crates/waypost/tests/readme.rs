@@ -3,6 +3,7 @@
     feature = "memory",
     feature = "file",
     feature = "static",
+    feature = "dns",
     feature = "etcd",
     feature = "zookeeper"
 ))]

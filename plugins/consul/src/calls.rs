@@ -7,8 +7,9 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use waypost_core::{Error, ErrorKind, Result};
 
+use crate::answer::Answer;
 use crate::error;
-use crate::http::{Agent, Answer, Request, Since};
+use crate::http::{Agent, Request, Since};
 use crate::owner::Owner;
 use crate::record::{Check, Definition, Entry, Held, Service, check_id};
 
@@ -70,7 +71,7 @@ impl Agent {
     pub(crate) async fn held(&self, id: &str) -> Result<Option<Held>> {
         let request = Request::get("agent/health/service/id", Some(id));
         let answer = self.send(request).await.map_err(error::of)?;
-        let fault = || error::of(answer.refusal());
+        let fault = || error::of(answer.fault());
         let health = match answer.status.as_u16() {
             200 => answer.json::<AgentHealth>().map_err(error::of)?,
             // 429 may also mean that there are too many connections, 404 that there is no such path.
@@ -224,7 +225,7 @@ impl Agent {
                     answer.peer()
                 )));
             }
-            _ => return Err(error::of(answer.refusal())),
+            _ => return Err(error::of(answer.fault())),
         }
         let rulings: Vec<Ruling> = answer.json().map_err(error::of)?;
         match rulings.iter().find(|ruling| !ruling.allow) {
@@ -235,5 +236,12 @@ impl Agent {
             )),
             _ => Err(error::hidden(answer.peer(), "the nodes")),
         }
+    }
+
+    /// Whether the servers, as this agent knows them, have a leader. It is not waited for.
+    pub(crate) async fn is_led(&self) -> Result<bool> {
+        let answer = self.ask(Request::get("status/leader", None)).await;
+        let leader: String = answer.map_err(error::of)?.json().map_err(error::of)?;
+        Ok(!leader.is_empty())
     }
 }

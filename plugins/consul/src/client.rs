@@ -1,4 +1,4 @@
-//! The HTTP client that the configuration asks for.
+//! The HTTP client that all requests go through.
 
 use std::time::Duration;
 
@@ -9,7 +9,6 @@ use waypost_core::{Error, Result};
 use waypost_plugin_kit::tls::Material;
 
 use crate::config::Config;
-use crate::http::SHORT_AT_ONCE;
 
 /// How long an unused connection is kept.
 const IDLE: Duration = Duration::from_secs(30);
@@ -19,13 +18,13 @@ const PING_TIMEOUT: Duration = Duration::from_secs(3);
 
 const TOKEN: HeaderName = HeaderName::from_static("x-consul-token");
 
-/// Makes the client; nothing is connected.
-pub(crate) fn make(config: &Config) -> Result<Client> {
+/// A client that keeps `idle` unused connections to each agent at most.
+pub(crate) fn open(config: &Config, idle: usize) -> Result<Client> {
     let mut builder = Client::builder()
         .no_proxy()
         .redirect(Policy::none())
         .connect_timeout(config.connect_timeout)
-        .pool_max_idle_per_host(SHORT_AT_ONCE)
+        .pool_max_idle_per_host(idle)
         .pool_idle_timeout(IDLE)
         .http2_keep_alive_interval(PING_EVERY)
         .http2_keep_alive_timeout(PING_TIMEOUT)

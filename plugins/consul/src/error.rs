@@ -20,8 +20,14 @@ pub(crate) struct Fault {
 /// How a request failed.
 #[derive(Debug)]
 pub(crate) enum How {
-    /// The agent answered with an error: its status, and the first line that it said.
-    Status(StatusCode, String),
+    /// The agent answered with an error.
+    Status {
+        status: StatusCode,
+        /// The first line that it said.
+        text: String,
+        /// How long it asks to be left alone.
+        retry_after: Option<Duration>,
+    },
     /// The request did not get through, or the answer did not.
     Transport(reqwest::Error),
     /// The connection ended over TLS before this agent ever answered; whether we show a
@@ -39,9 +45,17 @@ pub(crate) enum How {
 /// is 500 in 1.8 and 404 in later ones.
 pub(crate) fn of(Fault { peer, how }: Fault) -> Error {
     match how {
-        How::Status(status, text) => {
+        How::Status {
+            status,
+            text,
+            retry_after,
+        } => {
             let (kind, sentence) = of_status(status, &text);
-            Error::new(kind, format!("{peer}: {sentence}"))
+            let error = Error::new(kind, format!("{peer}: {sentence}"));
+            match retry_after {
+                Some(pause) => error.with_retry_after(pause),
+                None => error,
+            }
         }
         How::Transport(error) => of_transport(&peer, error.without_url()),
         How::Closed(shows) => Error::unavailable(format!("{peer}: {}", tls::closed(shows))),
@@ -151,11 +165,6 @@ pub(crate) fn untold() -> Error {
     Error::unavailable("the agent took the record and does not tell the servers of it")
 }
 
-/// The agent has removed a record, and the servers have not.
-pub(crate) fn untold_end() -> Error {
-    Error::unavailable("the agent removed the record and does not tell the servers of it")
-}
-
 /// An empty answer that is empty because the token may not see more.
 pub(crate) fn hidden(peer: &str, what: &str) -> Error {
     Error::new(
@@ -184,10 +193,18 @@ mod tests {
         Fault { peer, how }
     }
 
+    fn status(status: StatusCode, text: impl Into<String>) -> Fault {
+        fault(How::Status {
+            status,
+            text: text.into(),
+            retry_after: None,
+        })
+    }
+
     #[test]
     fn every_answer_has_its_kind() {
         use ErrorKind::*;
-        for (status, text, kind) in [
+        for (code, text, kind) in [
             // 1.8
             (
                 500,
@@ -242,21 +259,21 @@ mod tests {
             (502, "<html>Bad Gateway</html>", Unavailable),
             (418, "", Corrupt),
         ] {
-            let status = StatusCode::from_u16(status).expect("status");
-            let error = of(fault(How::Status(status, text.to_owned())));
-            assert_eq!(error.kind(), kind, "{status} {text}");
+            let code = StatusCode::from_u16(code).expect("status");
+            let error = of(status(code, text));
+            assert_eq!(error.kind(), kind, "{code} {text}");
         }
     }
 
     #[test]
     fn what_an_agent_says_stays_on_one_short_line() {
         let text = format!("a\r\n\u{1b}[31m{}", "x".repeat(10_000));
-        let error = of(fault(How::Status(StatusCode::BAD_GATEWAY, text))).to_string();
+        let error = of(status(StatusCode::BAD_GATEWAY, text)).to_string();
         assert!(
             error.len() < 300 && !error.contains(char::is_control),
             "{error}"
         );
-        let bare = of(fault(How::Status(StatusCode::BAD_GATEWAY, String::new())));
+        let bare = of(status(StatusCode::BAD_GATEWAY, ""));
         assert_eq!(
             bare.to_string(),
             "h:1: the agent cannot serve: 502 Bad Gateway"

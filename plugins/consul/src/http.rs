@@ -5,24 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use reqwest::{Client, Method, Response, StatusCode, Url};
-use serde::de::DeserializeOwned;
+use reqwest::{Client, Method, Url};
 use tokio::sync::Semaphore;
 use waypost_core::{Error, ErrorKind, Result};
 
+use crate::answer::Answer;
 use crate::client;
 use crate::config::Config;
 use crate::error::{self, Fault, How};
 
 /// Short requests at once, and so the connections that they take over HTTP/1.1.
-pub(crate) const SHORT_AT_ONCE: usize = 8;
-/// Largest answer, unpacked: about 20 000 instances of one service.
-const MAX_BODY: usize = 48 << 20;
-/// As much of an error's text as is looked at.
-const MAX_TEXT: usize = 4096;
-const INDEX: &str = "x-consul-index";
-const HASH: &str = "x-consul-contenthash";
-const FILTERED: &str = "x-consul-results-filtered-by-acls";
+const SHORT_AT_ONCE: usize = 8;
 
 /// The agents of a target, and what is needed to ask them.
 #[derive(Debug)]
@@ -39,6 +32,8 @@ pub(crate) struct Agents {
     /// The agent that is asked first: the one that answered last.
     current: AtomicUsize,
     turns: Semaphore,
+    /// For the one large answer that is read at a time.
+    large: Semaphore,
     timeout: Duration,
     wait: Duration,
 }
@@ -48,20 +43,6 @@ pub(crate) struct Agents {
 pub(crate) struct Agent {
     agents: Arc<Agents>,
     number: usize,
-}
-
-/// What an agent answered.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    peer: Arc<str>,
-    pub(crate) status: StatusCode,
-    /// The index to block on next; at least 1, else a query with it would not block.
-    pub(crate) index: u64,
-    /// The hash to block on next, where the agent itself answers.
-    pub(crate) hash: Option<String>,
-    /// Whether the agent says that it left out what the token may not read (newer ones do).
-    pub(crate) filtered: bool,
-    body: Vec<u8>,
 }
 
 /// What to block on.
@@ -120,41 +101,6 @@ impl<'a> Request<'a> {
     }
 }
 
-impl Answer {
-    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Fault> {
-        serde_json::from_slice(&self.body).map_err(|error| self.fault(How::Garbage(error)))
-    }
-
-    /// The first line of the body, for errors.
-    pub(crate) fn text(&self) -> String {
-        let text = String::from_utf8_lossy(&self.body[..self.body.len().min(MAX_TEXT)]);
-        let line = text.lines().find(|line| !line.trim().is_empty());
-        line.unwrap_or_default().trim().to_owned()
-    }
-
-    fn good(self) -> Result<Self, Fault> {
-        if self.status == StatusCode::OK {
-            return Ok(self);
-        }
-        Err(self.refusal())
-    }
-
-    /// `host:port` of the agent that answered.
-    pub(crate) fn peer(&self) -> &str {
-        &self.peer
-    }
-
-    /// What it says, as a fault.
-    pub(crate) fn refusal(&self) -> Fault {
-        self.fault(How::Status(self.status, self.text()))
-    }
-
-    fn fault(&self, how: How) -> Fault {
-        let peer = Arc::clone(&self.peer);
-        Fault { peer, how }
-    }
-}
-
 impl Agents {
     pub(crate) fn open(config: &Config) -> Result<Self> {
         let scheme = if config.tls.is_some() {
@@ -168,13 +114,14 @@ impl Agents {
             })
         });
         Ok(Self {
-            client: client::make(config)?,
+            client: client::open(config, SHORT_AT_ONCE)?,
             bases: bases.collect::<Result<_>>()?,
             peers: config.addresses.iter().map(|a| a.as_str().into()).collect(),
             shows: config.tls.as_ref().map(|tls| tls.identity.is_some()),
             answered: AtomicBool::new(false),
             current: AtomicUsize::new(0),
             turns: Semaphore::new(SHORT_AT_ONCE),
+            large: Semaphore::new(1),
             timeout: config.timeout,
             wait: config.wait,
         })
@@ -248,6 +195,11 @@ impl Drop for Leaving<'_> {
 }
 
 impl Agent {
+    /// Whether both are one.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.number == other.number
+    }
+
     /// Longest that a blocking query blocks.
     pub(crate) fn wait(&self) -> Duration {
         self.agents.wait
@@ -310,7 +262,10 @@ impl Agent {
                 .body(body);
         }
         let peer = Arc::clone(&self.agents.peers[self.number]);
-        let answered = async { read(&peer, builder.send().await.map_err(How::Transport)?).await };
+        let answered = async {
+            let response = builder.send().await.map_err(How::Transport)?;
+            Answer::read(&peer, response, &self.agents.large).await
+        };
         let how = match answered.await {
             Ok(answer) => {
                 self.agents.answered.store(true, Ordering::Relaxed);
@@ -342,30 +297,6 @@ impl Agent {
         }
         url
     }
-}
-
-async fn read(peer: &Arc<str>, mut response: Response) -> Result<Answer, How> {
-    let status = response.status();
-    let header = |name| response.headers().get(name)?.to_str().ok();
-    let index = header(INDEX).and_then(|index| index.parse().ok());
-    let hash = header(HASH).map(str::to_owned);
-    let filtered = header(FILTERED) == Some("true");
-    // An agent reports health by its status; what is no JSON is an error's text.
-    let mut body: Vec<u8> = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(How::Transport)? {
-        if body.len() + chunk.len() > MAX_BODY {
-            return Err(How::TooLarge(MAX_BODY));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(Answer {
-        peer: Arc::clone(peer),
-        status,
-        index: index.unwrap_or(0).max(1),
-        hash,
-        filtered,
-        body,
-    })
 }
 
 #[cfg(test)]

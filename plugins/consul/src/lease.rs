@@ -24,23 +24,31 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(crate) async fn hold(shared: &Shared, agent: Agent, record: &Definition) -> Result<Agent> {
     // Never closed: it lives and dies with `shared`.
     let _turn = shared.writes.acquire().await;
+    // What we left there before is written anew, so that nothing takes it for the former copy.
+    let was_left = shared.leftovers.forget(&agent, &record.id);
     let held = agent.held(&record.id).await?;
+    let is_there = held.is_some();
     let owner = held
-        .filter(|held| record.is_held(held))
+        .filter(|held| !was_left && record.is_held(held))
         .and_then(|held| held.service.owner())
         .filter(|owner| shared.claims.is_ours(Some(owner)));
     match owner {
         Some(owner) if still_passes(&agent, &record.id).await? => {
             settle(shared, &agent, record, &owner).await?;
         }
-        _ => write(shared, &agent, record).await?,
+        _ => write(shared, &agent, record, is_there).await?,
     }
     Ok(agent)
 }
 
-async fn write(shared: &Shared, agent: &Agent, record: &Definition) -> Result<()> {
+async fn write(shared: &Shared, agent: &Agent, record: &Definition, is_there: bool) -> Result<()> {
     let owner = shared.claims.owner();
     agent.write(&record.owned_by(owner.clone())).await?;
+    if is_there {
+        // Whatever a registration says, an agent keeps the status of a check that it has already:
+        // what expired would stay so, and be seen by nobody.
+        still_passes(agent, &record.id).await?;
+    }
     settle(shared, agent, record, &owner).await
 }
 
@@ -101,6 +109,8 @@ pub(crate) struct ConsulLease {
     agent: Agent,
     /// Whether the last renewal was given up while the agent was silent.
     in_doubt: bool,
+    /// Whether the agent answered the last renewal. While it does not, renewals alone ask it.
+    answers: bool,
     claim: Claim,
     record: Definition,
     ttl: Duration,
@@ -118,6 +128,7 @@ impl ConsulLease {
             shared,
             agent,
             in_doubt: false,
+            answers: true,
             claim,
             record,
             ttl,
@@ -162,11 +173,34 @@ impl ConsulLease {
         self.agent.pass(self.id()).await
     }
 
+    /// Whether the agent knows no leader while another one does: it renews the record for itself
+    /// alone then, and the others give it up with all its records.
+    ///
+    /// Nobody knows one during an election, which is no reason to move.
+    async fn is_cut_off(&self) -> bool {
+        if !matches!(self.agent.is_led().await, Ok(false)) {
+            return false;
+        }
+        for other in self.shared.agents.all() {
+            if matches!(other.is_led().await, Ok(true)) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Registers the record at another agent, which is the lease's from then on.
     async fn move_on(&mut self) -> Result<()> {
         self.agent.leave();
+        let before = self.shared.claims.owner();
         let hold = |agent| hold(&self.shared, agent, &self.record);
-        self.agent = self.shared.agents.any(hold).await?;
+        let agent = self.shared.agents.any(hold).await?;
+        let former = std::mem::replace(&mut self.agent, agent);
+        if !former.is(&self.agent) {
+            self.shared
+                .leftovers
+                .add(former, self.claim.key().node.as_str(), before);
+        }
         Ok(())
     }
 
@@ -179,6 +213,7 @@ impl ConsulLease {
             self.in_doubt = false;
             match passed {
                 Err(error) if error::is_agents_own(&error) => {}
+                Ok(()) if self.is_cut_off().await => {}
                 passed => return passed,
             }
         }
@@ -194,7 +229,7 @@ impl ConsulLease {
         let record = Definition::new(instance, self.ttl)?;
         let _turn = self.shared.writes.acquire().await;
         if !record.is_held(&self.ours().await?) {
-            write(&self.shared, &self.agent, &record).await?;
+            write(&self.shared, &self.agent, &record, true).await?;
         }
         self.record = record;
         Ok(())
@@ -212,8 +247,7 @@ impl ConsulLease {
                     return error::lost("was taken over");
                 }
                 Ok(Some(seen)) => seen.since,
-                Err(error) if error.is_transient() => Since::Now,
-                // Told by the next renewal; looking again would not help.
+                // Told by the next renewal, after which this begins anew.
                 Err(_) => std::future::pending().await,
             };
         }
@@ -221,23 +255,21 @@ impl ConsulLease {
 
     /// The same by the one query that all share.
     async fn watch_feed(&self) -> Error {
-        let mut pace = Pace::new(LOOKS, LOOK_EVERY);
-        loop {
-            pace.turn().await;
-            let mut feed = self.shared.subscribe(Some(self.service()));
-            let mut before = None;
-            while let Ok(scan) = feed.next().await {
-                let print = scan.print(self.service());
-                if before == Some(print) {
-                    continue;
-                }
-                before = Some(print);
-                match self.ours().await {
-                    Err(error) if error.kind() == ErrorKind::LeaseLost => return error,
-                    Ok(_) | Err(_) => {}
-                }
+        let mut feed = self.shared.subscribe(Some(self.service()));
+        let mut before = None;
+        while let Ok(scan) = feed.next().await {
+            let print = scan.print(self.service());
+            if before == Some(print) {
+                continue;
+            }
+            before = Some(print);
+            match self.ours().await {
+                Err(error) if error.kind() == ErrorKind::LeaseLost => return error,
+                Ok(_) | Err(_) => {}
             }
         }
+        // As above.
+        std::future::pending().await
     }
 }
 
@@ -249,7 +281,12 @@ impl Lease for ConsulLease {
     }
 
     async fn renew(&mut self) -> Result<()> {
+        self.answers = false;
         let renewed = self.beat().await;
+        self.answers = match &renewed {
+            Ok(()) => true,
+            Err(error) => error.kind() == ErrorKind::LeaseLost,
+        };
         renewed.map_err(|error| self.named("renew", error))
     }
 
@@ -260,6 +297,9 @@ impl Lease for ConsulLease {
 
     async fn lost(&self) -> Error {
         let told = async {
+            if !self.answers {
+                return std::future::pending().await;
+            }
             match self.shared.seats.try_acquire() {
                 Ok(_seat) => self.watch_record().await,
                 Err(_) => self.watch_feed().await,

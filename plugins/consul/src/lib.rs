@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod answer;
 mod calls;
 mod client;
 mod config;
@@ -7,6 +8,7 @@ mod error;
 mod feed;
 mod http;
 mod lease;
+mod leftover;
 mod owner;
 mod record;
 mod registry;

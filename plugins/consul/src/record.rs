@@ -1,6 +1,6 @@
 //! A record as Consul keeps it: an agent's service with a TTL check.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
@@ -332,17 +332,29 @@ pub(crate) fn instances(
         }
     }
     let mut instances = Vec::with_capacity(by_id.len());
-    for (id, namesakes) in by_id {
-        for (number, entry) in distinct(namesakes).into_iter().enumerate() {
-            let id = if number == 0 {
-                id.clone()
-            } else {
-                entry.id_with_machine()
-            };
-            match entry.instance(service, &id, skipped) {
-                Ok(instance) => instances.push(instance),
-                Err(error) => skipped.skip(PROFILE.driver, entry.place(), error.to_string()),
-            }
+    let mut namesakes = Vec::new();
+    let mut take = |id: &str, entry: &Entry| match entry.instance(service, id, skipped) {
+        Ok(instance) => instances.push(instance),
+        Err(error) => skipped.skip(PROFILE.driver, entry.place(), error.to_string()),
+    };
+    for (id, records) in &mut by_id {
+        let mut distinct = distinct(std::mem::take(records)).into_iter();
+        if let Some(oldest) = distinct.next() {
+            take(id, &oldest);
+        }
+        namesakes.extend(distinct);
+    }
+    let mut made_up = BTreeSet::new();
+    for entry in namesakes {
+        let id = entry.id_with_machine();
+        if by_id.contains_key(&id) || !made_up.insert(id.clone()) {
+            skipped.skip(
+                PROFILE.driver,
+                entry.place(),
+                format!("the id {id:?} is another record's"),
+            );
+        } else {
+            take(&id, &entry);
         }
     }
     instances

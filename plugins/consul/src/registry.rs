@@ -15,6 +15,7 @@ use crate::error;
 use crate::feed::{Hub, Subscription};
 use crate::http::{Agent, Agents, Since};
 use crate::lease::{self, ConsulLease};
+use crate::leftover::Leftovers;
 use crate::owner::Claims;
 use crate::record;
 use crate::removal;
@@ -37,6 +38,7 @@ pub struct ConsulRegistry {
 pub(crate) struct Shared {
     pub(crate) agents: Arc<Agents>,
     pub(crate) claims: Arc<Claims>,
+    pub(crate) leftovers: Leftovers,
     pub(crate) skipped: SkipLog,
     /// What the names begin with that are meant by "all".
     pub(crate) only: String,
@@ -59,6 +61,7 @@ impl ConsulRegistry {
             agents,
             only: config.only.clone(),
             claims: Arc::new(Claims::new()),
+            leftovers: Leftovers::default(),
             skipped,
             writes: Semaphore::new(WRITES_AT_ONCE),
             seats: Semaphore::new(config.queries),

@@ -12,15 +12,16 @@ use crate::registry::Shared;
 /// How long an agent may take to tell the servers of a removal, before they are told for it.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Removes our record from its agent, and waits until the servers know. A record that an expired
-/// lease left is gone for readers already, and is reaped by its agent.
+/// Removes our record from its agent, and waits until the servers know. What they have of it from
+/// other agents, which the lease left, is struck out. A record that an expired lease left is gone for
+/// readers already, and is reaped by its agent.
 pub(crate) async fn revoke(shared: &Shared, agent: &Agent, key: &InstanceKey) -> Result<()> {
     agent.remove(key.node.as_str()).await?;
     let ours = |entry: &Entry| shared.claims.is_ours(entry.service.owner().as_ref());
-    match wait_for_end(agent, key, &ours).await?.is_empty() {
-        true => Ok(()),
-        false => Err(error::untold_end()),
+    for entry in wait_for_end(agent, key, &ours).await? {
+        agent.strike(&entry).await?;
     }
+    Ok(())
 }
 
 /// Removes whatever has this key: at each agent that we know and that has it, and at the servers

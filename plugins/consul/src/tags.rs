@@ -127,7 +127,7 @@ impl Reader {
         // The two bytes before are ASCII.
         let content = tag.get(2..).unwrap_or_default();
         let content = match encoding {
-            b'=' => content.as_bytes().to_vec(),
+            b'=' => self.inflater.charge(content.as_bytes())?.to_vec(),
             _ => self.inflater.inflate(content)?,
         };
         self.take(kind, &content)?;
@@ -185,6 +185,12 @@ impl Default for Inflater {
 }
 
 impl Inflater {
+    /// What was never packed counts as well.
+    fn charge<'a>(&mut self, content: &'a [u8]) -> Result<&'a [u8], String> {
+        self.left = self.left.checked_sub(content.len()).ok_or_else(beyond)?;
+        Ok(content)
+    }
+
     fn inflate(&mut self, digits: &str) -> Result<Vec<u8>, String> {
         if !digits.len().is_multiple_of(2) {
             return Err("has an odd number of hexadecimal digits".to_owned());

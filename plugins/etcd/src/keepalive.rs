@@ -1,6 +1,6 @@
 //! Few streams that renew the leases of all records.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -66,7 +66,7 @@ struct Open {
     /// By the lease that an answer will name.
     waiting: HashMap<i64, oneshot::Sender<i64>>,
     /// Leases that are yet to be asked for.
-    asked: BTreeSet<i64>,
+    asked: Vec<i64>,
 }
 
 impl Default for Waiting {
@@ -219,7 +219,7 @@ impl Desk {
             Waiting::Open(open) => {
                 let (sender, receiver) = oneshot::channel();
                 open.waiting.insert(lease, sender);
-                open.asked.insert(lease);
+                open.asked.push(lease);
                 self.asking.notify_one();
                 Ok(receiver)
             }
@@ -230,7 +230,7 @@ impl Desk {
     /// Asks for a renewal whose answer nobody waits for.
     fn ask_for(&self, lease: i64) {
         if let Waiting::Open(open) = &mut *self.waiting() {
-            open.asked.insert(lease);
+            open.asked.push(lease);
             self.asking.notify_one();
         }
     }
@@ -257,11 +257,10 @@ impl Desk {
         self.answers.fetch_add(answers, Ordering::Relaxed);
     }
 
-    /// The leases to ask for; nothing once the stream is broken.
-    fn take_asked(&self) -> BTreeSet<i64> {
-        match &mut *self.waiting() {
-            Waiting::Open(open) => std::mem::take(&mut open.asked),
-            Waiting::Broken(_) => BTreeSet::new(),
+    /// Moves the leases to ask for into `batch`; none once the stream is broken.
+    fn take_asked(&self, batch: &mut Vec<i64>) {
+        if let Waiting::Open(open) = &mut *self.waiting() {
+            batch.append(&mut open.asked);
         }
     }
 
@@ -292,11 +291,13 @@ impl Drop for Patience<'_> {
 /// The beats of a slot come together. Asked for one by one, as they come, each would be a packet
 /// and a wake-up of its own, here and at the server: that was four fifths of the cost of a beat.
 async fn write(mut keeper: LeaseKeeper, desk: Arc<Desk>) {
+    let mut batch = Vec::new();
     loop {
         desk.asking.notified().await;
         // Steps behind those that are ready to run, which may be about to ask too.
         tokio::task::yield_now().await;
-        for lease in desk.take_asked() {
+        desk.take_asked(&mut batch);
+        for lease in batch.drain(..) {
             keeper.id = lease;
             if keeper.keep_alive().await.is_err() {
                 // The stream has ended; who reads it tells why.

@@ -15,6 +15,8 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::sync::{Notify, oneshot, watch};
 use zookeeper_client::{Client, Error as Told, EventType, OneshotWatcher, Stat};
 
+use crate::sane::sane;
+
 /// Resolves once: to `true` when something has changed, to `false` when the watch has ended with
 /// its session.
 pub(crate) type Alarm = BoxFuture<'static, bool>;
@@ -79,9 +81,9 @@ impl Alarms {
         let (client, owned) = (self.client.clone(), path.to_owned());
         self.read(
             (Kind::Data, path.to_owned()),
-            async || self.client.get_data(path).await.map(|(data, _)| data),
+            async || sane(self.client.get_data(path)).await.map(|(data, _)| data),
             async move {
-                let read = client.get_and_watch_data(&owned).await;
+                let read = sane(client.get_and_watch_data(&owned)).await;
                 read.map(|(data, _, watcher)| (data, watcher))
             },
         )

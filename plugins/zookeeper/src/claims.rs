@@ -71,6 +71,11 @@ impl Claims {
         self.held.contains_key(path)
     }
 
+    /// Some of the paths.
+    pub(crate) fn some(&self, most: usize) -> Vec<Arc<str>> {
+        self.held.keys().take(most).cloned().collect()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.held.is_empty()
     }

@@ -13,6 +13,7 @@ use waypost_plugin_kit::tls::Material;
 use zookeeper_client::{Acl, Acls, AuthId, Connector, Error as Told, Permission};
 
 use crate::error;
+use crate::reach::Outlook;
 use crate::registry::ZookeeperRegistry;
 use crate::tls::Tls;
 
@@ -122,8 +123,11 @@ pub(crate) struct Config {
     version: Option<Version>,
     /// Whether the server said that it is older than `version` tells.
     found_older: AtomicBool,
+    /// What the servers look like from outside.
+    pub(crate) outlook: Outlook,
     pub(crate) session_timeout: Duration,
-    timeout: Duration,
+    /// How long a server may be silent.
+    pub(crate) timeout: Duration,
     pub(crate) prefix: Prefix,
 }
 
@@ -150,6 +154,7 @@ impl Config {
             acl,
             version: version(&reader)?,
             found_older: AtomicBool::new(false),
+            outlook: Outlook::default(),
             session_timeout: positive(&reader, "session_timeout")?.min(MAX_SESSION),
             timeout: positive(&reader, "timeout")?,
             prefix,
@@ -196,7 +201,15 @@ impl Config {
 
     /// What the client told, as an error; a refusal names the servers and whom they refuse.
     pub(crate) fn translate(&self, told: &Told) -> Error {
-        let error = error::translate(told);
+        self.named(error::translate(told))
+    }
+
+    /// As [`Config::translate`], of a request that carried so many bytes.
+    pub(crate) fn translate_write(&self, told: &Told, bytes: usize) -> Error {
+        self.named(error::translate_write(told, bytes))
+    }
+
+    fn named(&self, error: Error) -> Error {
         if error.kind() != ErrorKind::Denied {
             return error;
         }

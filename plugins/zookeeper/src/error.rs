@@ -5,6 +5,9 @@ use zookeeper_client::Error as Told;
 
 use crate::config::DRIVER;
 
+/// Bytes of a record that a server may be told not to take.
+const LARGE: usize = 64 * 1024;
+
 /// The one place where what the client says becomes a kind.
 pub(crate) fn translate(told: &Told) -> Error {
     let (kind, sentence) = judge(told);
@@ -18,6 +21,18 @@ pub(crate) fn translate(told: &Told) -> Error {
         | Told::BadArguments(_) => error.with_source(told.clone()),
         _ => error,
     }
+}
+
+/// As [`translate`], of a request that carried so many bytes. A server ends the connection on
+/// which more comes than it takes, and says nothing.
+pub(crate) fn translate_write(told: &Told, bytes: usize) -> Error {
+    if bytes < LARGE || !loses_connection(told) {
+        return translate(told);
+    }
+    Error::unavailable(format!(
+        "the connection to the server was lost; the record has {bytes} bytes, which may be more \
+         than the server takes (`jute.maxbuffer`)"
+    ))
 }
 
 fn judge(told: &Told) -> (ErrorKind, &'static str) {
@@ -82,6 +97,23 @@ pub(crate) fn ends_session(told: &Told) -> bool {
 /// as they are.
 pub(crate) fn loses_connection(told: &Told) -> bool {
     matches!(told, Told::ConnectionLoss | Told::Custom(_))
+}
+
+/// Whether the server answered that it did not do it: nothing was written.
+pub(crate) fn is_refusal(told: &Told) -> bool {
+    matches!(
+        told,
+        Told::NoAuth
+            | Told::InvalidAcl
+            | Told::BadArguments(_)
+            | Told::NoChildrenForEphemerals
+            | Told::NotReadOnly
+            | Told::QuotaExceeded
+            | Told::Throttled
+            | Told::Unimplemented
+            | Told::MarshallingError
+            | Told::UnexpectedErrorCode(_)
+    ) || is_race(told)
 }
 
 /// Whether the operation found another state than it had read, so that it is to be begun again.
@@ -160,6 +192,33 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn what_was_refused_was_not_written_and_what_was_not_answered_may_have_been() {
+        for told in [
+            Told::NoAuth,
+            Told::UnexpectedErrorCode(-1),
+            Told::NodeExists,
+        ] {
+            assert!(is_refusal(&told), "{told}");
+        }
+        for told in [
+            Told::ConnectionLoss,
+            Told::Timeout,
+            Told::SessionExpired,
+            Told::UnexpectedError("x".to_owned()),
+        ] {
+            assert!(!is_refusal(&told), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_large_record_may_be_why_the_connection_was_lost() {
+        let text = |told, bytes| translate_write(&told, bytes).to_string();
+        assert!(text(Told::ConnectionLoss, 100_000).contains("jute.maxbuffer"));
+        assert!(!text(Told::ConnectionLoss, 1_000).contains("jute.maxbuffer"));
+        assert!(!text(Told::NoAuth, 100_000).contains("jute.maxbuffer"));
     }
 
     #[test]

@@ -14,11 +14,15 @@ use crate::claims::Token;
 use crate::config::DRIVER;
 use crate::error;
 use crate::guard;
+use crate::sane::sane;
 use crate::session::{Core, Session};
+use crate::sessions::Sessions;
 use crate::znode::{Owned, Znode};
 
 #[derive(Debug)]
 pub(crate) struct ZookeeperLease {
+    /// The others of the same registry: one of them may be asked after ours.
+    sessions: Arc<Sessions>,
     session: Arc<Session>,
     path: Arc<str>,
     key: InstanceKey,
@@ -59,7 +63,7 @@ impl ZookeeperLease {
     /// # Cancel safety
     /// What a dropped future leaves is removed in the background.
     pub(crate) async fn register(
-        session: Arc<Session>,
+        (sessions, session): (Arc<Sessions>, Arc<Session>),
         path: Arc<str>,
         key: InstanceKey,
         data: &[u8],
@@ -67,13 +71,20 @@ impl ZookeeperLease {
         let (token, held) = {
             let unless_claimed = Abandon::new(&session, &path);
             let _turn = session.turn(&path).await;
-            Znode::new(&session, &path).own(data).await?;
+            match sane(Znode::new(&session, &path).own(data)).await {
+                Err(told) if error::is_refusal(&told) => {
+                    unless_claimed.keep();
+                    return Err(told);
+                }
+                owned => owned?,
+            }
             let claim = session.claim(&path);
             unless_claimed.keep();
             claim
         };
         let watch = guard::watch_over(session.core(), Arc::clone(&path), token);
         Ok(Self {
+            sessions,
             session,
             path,
             key,
@@ -147,6 +158,10 @@ impl Lease for ZookeeperLease {
     }
 
     async fn renew(&mut self) -> Result<()> {
+        if self.session.is_cut_off() {
+            let doubted = self.sessions.doubt(&self.session).await;
+            doubted.map_err(|error| self.named("renew", error))?;
+        }
         if !self.is_held() {
             return Err(self.gone("renew"));
         }
@@ -168,10 +183,11 @@ impl Lease for ZookeeperLease {
             return Err(self.gone("update"));
         }
         let znode = Znode::new(&self.session, &self.path);
-        match znode.update_ours(&data).await {
+        match sane(znode.update_ours(&data)).await {
             Ok(Owned::Done) => self.prolong("update"),
             Ok(Owned::Lost) => Err(self.lose("update")),
-            Err(told) => Err(self.failed("update", &told)),
+            Err(told) if error::ends_session(&told) => Err(self.failed("update", &told)),
+            Err(told) => Err(self.named("update", error::translate_write(&told, data.len()))),
         }
     }
 
@@ -193,7 +209,7 @@ impl Lease for ZookeeperLease {
             unless_removed.keep();
             return Ok(());
         }
-        match Znode::new(&self.session, &self.path).remove_ours().await {
+        match sane(Znode::new(&self.session, &self.path).remove_ours()).await {
             Ok(_) => {}
             Err(told) if error::ends_session(&told) => {}
             Err(told) => return Err(self.failed("revoke", &told)),

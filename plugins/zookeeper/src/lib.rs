@@ -11,6 +11,7 @@ mod lease;
 mod reach;
 mod read;
 mod registry;
+mod sane;
 mod session;
 mod sessions;
 mod tls;

@@ -2,33 +2,61 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use rustls::ClientConfig;
+use tokio::time::Instant;
 use waypost_plugin_kit::tls::Material;
 
 use crate::handshake;
 
 /// How long one address may take to answer.
 const PATIENCE: Duration = Duration::from_millis(300);
+/// How long a connection that is taken is waited on for being closed again.
+const CLOSES: Duration = Duration::from_millis(800);
 
-/// What can be seen of the servers from outside, as the end of a sentence.
-///
-/// # Cancel safety
-/// Safe; a thread may look a moment longer.
-pub(crate) async fn explain(addresses: &[String], material: Option<&Material>) -> String {
-    let tls = material.map(handshake::config);
-    let looks = addresses.iter().take(3).map(|address| {
-        let (address, tls) = (address.clone(), tls.clone());
-        let look = move || format!("{address}{}", look(&address, tls.as_ref()));
-        tokio::task::spawn_blocking(look)
-    });
-    let found = join_all(looks).await.into_iter().filter_map(Result::ok);
-    found.collect::<Vec<_>>().join(", ")
+/// How long what was seen is told again, before the servers are looked at anew: each look dials.
+const SEEN: Duration = Duration::from_secs(10);
+
+/// What was seen of the servers from outside.
+#[derive(Debug, Default)]
+pub(crate) struct Outlook(Mutex<Option<(Instant, String)>>);
+
+impl Outlook {
+    /// What can be seen of the servers, as the end of a sentence.
+    ///
+    /// # Cancel safety
+    /// Safe; a thread may look a moment longer.
+    pub(crate) async fn explain(
+        &self,
+        addresses: &[String],
+        material: Option<&Material>,
+    ) -> String {
+        if let Some((at, seen)) = &*self.seen()
+            && at.elapsed() < SEEN
+        {
+            return seen.clone();
+        }
+        let tls = material.map(handshake::config);
+        let looks = addresses.iter().take(3).map(|address| {
+            let (address, tls) = (address.clone(), tls.clone());
+            let look = move || format!("{address}{}", look(&address, tls.as_ref()));
+            tokio::task::spawn_blocking(look)
+        });
+        let found = join_all(looks).await.into_iter().filter_map(Result::ok);
+        let seen = found.collect::<Vec<_>>().join(", ");
+        *self.seen() = Some((Instant::now(), seen.clone()));
+        seen
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Option<(Instant, String)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
+/// What is seen of one server; with `tls` it is spoken, if its material fits together.
 fn look(address: &str, tls: Option<&Option<Arc<ClientConfig>>>) -> String {
     let found = match address.to_socket_addrs() {
         Ok(mut found) => found.next(),
@@ -37,17 +65,21 @@ fn look(address: &str, tls: Option<&Option<Arc<ClientConfig>>>) -> String {
     let Some(found) = found else {
         return " is a name without an address".to_owned();
     };
-    let stream = match TcpStream::connect_timeout(&found, PATIENCE) {
-        Ok(stream) => stream,
+    match TcpStream::connect_timeout(&found, PATIENCE) {
+        Ok(stream) => talk(stream, address, tls),
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-            return " refuses connections".to_owned();
+            " refuses connections".to_owned()
         }
-        Err(_) => return " does not answer".to_owned(),
-    };
-    let bounded = stream
-        .set_read_timeout(Some(PATIENCE))
-        .and_then(|()| stream.set_write_timeout(Some(PATIENCE)));
-    if bounded.is_err() || !stays_open(&stream) {
+        Err(error) if error.kind() == ErrorKind::TimedOut => " does not answer".to_owned(),
+        // The fault may be on this side: no descriptor left, no route.
+        Err(error) => format!(" cannot be dialled: {error}"),
+    }
+}
+
+/// What a server does with a connection, at first with one on which nothing is said.
+fn talk(stream: TcpStream, address: &str, tls: Option<&Option<Arc<ClientConfig>>>) -> String {
+    let stays = bound(&stream, CLOSES) && stays_open(&stream);
+    if !stays || !bound(&stream, PATIENCE) {
         return " closes connections at once; it may have as many of this address as it takes \
                 (`maxClientCnxns`)"
             .to_owned();
@@ -63,6 +95,13 @@ fn look(address: &str, tls: Option<&Option<Arc<ClientConfig>>>) -> String {
                  this port, or one side does not take the other's certificate"
             .to_owned(),
     }
+}
+
+/// Whether nothing on the connection lasts longer from now on.
+fn bound(stream: &TcpStream, limit: Duration) -> bool {
+    let read = stream.set_read_timeout(Some(limit));
+    read.and_then(|()| stream.set_write_timeout(Some(limit)))
+        .is_ok()
 }
 
 /// A server that takes no more connections closes a new one before anything is said.
@@ -99,6 +138,10 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+
+    async fn explain(addresses: &[String], material: Option<&Material>) -> String {
+        Outlook::default().explain(addresses, material).await
+    }
 
     #[tokio::test]
     async fn what_is_seen_from_outside_is_told_apart() {
@@ -140,5 +183,17 @@ mod tests {
             assert!(found.contains("https://"), "{found}");
             answering.join().expect("listener");
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_seen_is_not_looked_at_again_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("listener");
+        let address = [listener.local_addr().expect("address").to_string()];
+        let outlook = Outlook::default();
+        let silent = outlook.explain(&address, None).await;
+        drop(listener);
+        assert_eq!(outlook.explain(&address, None).await, silent);
+        let refused = explain(&address, None).await;
+        assert!(refused.contains("refuses connections"), "{refused}");
     }
 }

@@ -10,6 +10,7 @@ use zookeeper_client::Error as Told;
 
 use crate::alarms::Alarm;
 use crate::config::DRIVER;
+use crate::sane::sane;
 use crate::session::Core;
 
 /// Requests of one listing that are under way at the same time. A foreign znode may have a
@@ -172,12 +173,8 @@ impl Reader<'_> {
 
     async fn data(self, path: &str) -> Result<Vec<u8>, Told> {
         if self.alarms.is_none() {
-            return self
-                .session
-                .client()
-                .get_data(path)
-                .await
-                .map(|(data, _)| data);
+            let read = sane(self.session.client().get_data(path)).await;
+            return read.map(|(data, _)| data);
         }
         let (data, alarm) = self.session.alarms().data(path).await?;
         self.arm(Place::Record(path.to_owned()), alarm);

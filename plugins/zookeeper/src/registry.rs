@@ -14,6 +14,7 @@ use crate::config::{Config, DRIVER};
 use crate::error;
 use crate::lease::ZookeeperLease;
 use crate::read::Reader;
+use crate::sane::sane;
 use crate::sessions::Sessions;
 use crate::watcher;
 use crate::znode::Znode;
@@ -22,7 +23,7 @@ use crate::znode::Znode;
 #[derive(Debug)]
 pub(crate) struct ZookeeperRegistry {
     config: Arc<Config>,
-    sessions: Sessions,
+    sessions: Arc<Sessions>,
     skipped: SkipLog,
 }
 
@@ -30,7 +31,7 @@ impl ZookeeperRegistry {
     pub(crate) fn new(config: Config) -> Self {
         let config = Arc::new(config);
         Self {
-            sessions: Sessions::new(Arc::clone(&config)),
+            sessions: Arc::new(Sessions::new(Arc::clone(&config))),
             config,
             skipped: SkipLog::new(),
         }
@@ -59,10 +60,14 @@ impl ZookeeperRegistry {
         loop {
             let session = self.sessions.for_ttl(options.ttl).await?;
             let (path, key) = (Arc::clone(&path), key.clone());
-            match ZookeeperLease::register(Arc::clone(&session), path, key, &data).await {
+            let of = (Arc::clone(&self.sessions), Arc::clone(&session));
+            match ZookeeperLease::register(of, path, key, &data).await {
                 // A session that was over when it was asked for is replaced by a new one.
                 Err(told) if error::ends_session(&told) && session.is_over() => {}
-                result => return result.map_err(|told| self.config.translate(&told)),
+                result => {
+                    let fault = |told| self.config.translate_write(&told, data.len());
+                    return result.map_err(fault);
+                }
             }
         }
     }
@@ -107,7 +112,7 @@ impl Registry for ZookeeperRegistry {
         self.sessions
             .read(async |session| {
                 let _turn = session.turn(&path).await;
-                Znode::new(&session, &path).remove_anyones().await
+                sane(Znode::new(&session, &path).remove_anyones()).await
             })
             .await
             .map_err(named("deregister", key))

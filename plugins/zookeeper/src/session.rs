@@ -15,7 +15,10 @@ use crate::alarms::Alarms;
 use crate::claims::{Claims, Token};
 use crate::config::Config;
 use crate::error;
+use crate::sane::sane;
 use crate::znode::Znode;
+
+mod doubt;
 
 /// Znodes that are removed at the same time.
 const REMOVALS: usize = 16;
@@ -43,6 +46,12 @@ pub(crate) struct Core {
     client: Client,
     config: Arc<Config>,
     claims: Mutex<Claims>,
+    /// Since when there is no connection, if there is none.
+    cut: Mutex<Option<Instant>>,
+    /// Whether the server was found to know the session no more.
+    given_up: watch::Sender<bool>,
+    /// Held by whoever asks the server that.
+    doubting: tokio::sync::Mutex<()>,
     /// Tells the timer of a deadline before all others.
     sooner: Arc<Notify>,
     /// Znodes to remove if they are ours and nobody claims them.
@@ -71,6 +80,9 @@ impl Session {
             client,
             config,
             claims: Mutex::new(claims),
+            cut: Mutex::default(),
+            given_up: watch::Sender::new(false),
+            doubting: tokio::sync::Mutex::new(()),
             sooner: Arc::default(),
             unclaimed: Mutex::default(),
             more_unclaimed: Notify::new(),
@@ -116,7 +128,7 @@ impl Core {
 
     /// Whether the session has ended, for good.
     pub(crate) fn is_over(&self) -> bool {
-        self.client.state().is_terminated()
+        self.client.state().is_terminated() || *self.given_up.borrow()
     }
 
     /// Whether nothing stands under a claim.
@@ -137,12 +149,19 @@ impl Core {
     pub(crate) async fn connected(&self) -> Result<&Client, Told> {
         let mut states = self.client.state_watcher();
         let mut state = states.state();
+        let mut given_up = self.given_up.subscribe();
         loop {
             match state {
+                _ if *given_up.borrow_and_update() => return Err(Told::SessionExpired),
                 SessionState::SyncConnected | SessionState::ConnectedReadOnly => {
                     return Ok(&self.client);
                 }
-                SessionState::Disconnected => state = states.changed().await,
+                SessionState::Disconnected => {
+                    tokio::select! {
+                        changed = states.changed() => state = changed,
+                        _ = given_up.changed() => {}
+                    }
+                }
                 SessionState::AuthFailed => return Err(Told::AuthFailed),
                 SessionState::Closed => return Err(Told::ClientClosed),
                 SessionState::Expired => return Err(Told::SessionExpired),
@@ -197,8 +216,12 @@ impl Core {
         let mut state = states.state();
         loop {
             match state {
-                SessionState::Disconnected => self.claims().pause(),
+                SessionState::Disconnected => {
+                    *self.cut() = Some(Instant::now());
+                    self.claims().pause();
+                }
                 SessionState::SyncConnected | SessionState::ConnectedReadOnly => {
+                    *self.cut() = None;
                     self.claims().resume(Instant::now());
                     self.sooner.notify_one();
                 }
@@ -232,7 +255,7 @@ impl Core {
         if self.claims().is_claimed(&path) {
             return;
         }
-        match Znode::new(self, &path).remove_ours().await {
+        match sane(Znode::new(self, &path).remove_ours()).await {
             Ok(_) => {}
             Err(told) if error::ends_session(&told) => {}
             Err(told) if error::loses_connection(&told) => self.abandon(Arc::clone(&path)),

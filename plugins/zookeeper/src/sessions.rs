@@ -6,18 +6,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, WeakShared};
+use futures_util::future::{BoxFuture, Shared, WeakShared};
+use tokio::time::Instant;
 use waypost_core::{Error, Result};
 use zookeeper_client::Error as Told;
 
 use crate::config::Config;
 use crate::error;
-use crate::reach;
 use crate::session::Session;
 
 /// Sessions of one registry at the same time. A server counts connections by address, sixty of
 /// one by default.
 const MAX_SESSIONS: usize = 4;
+
+/// How long after a failure to open a session nothing is dialled.
+const AGAIN: Duration = Duration::from_secs(1);
 
 type Opening = BoxFuture<'static, Result<Arc<Session>>>;
 
@@ -26,6 +29,8 @@ type Opening = BoxFuture<'static, Result<Arc<Session>>>;
 pub(crate) struct Sessions {
     config: Arc<Config>,
     slots: Mutex<BTreeMap<Duration, Slot>>,
+    /// The latest failure to open a session.
+    failure: Mutex<Option<(Instant, Error)>>,
 }
 
 #[derive(Debug)]
@@ -36,9 +41,11 @@ enum Slot {
 }
 
 impl Slot {
-    fn living(&self) -> Option<&Arc<Session>> {
+    /// The session, if it can be used now or in a moment. One that is cut off for longer lives on
+    /// with those who have leases of it.
+    fn usable(&self) -> Option<&Arc<Session>> {
         match self {
-            Self::Open(session) if !session.is_over() => Some(session),
+            Self::Open(session) if !session.is_over() && !session.is_cut_off() => Some(session),
             _ => None,
         }
     }
@@ -59,6 +66,7 @@ impl Sessions {
         Self {
             config,
             slots: Mutex::default(),
+            failure: Mutex::default(),
         }
     }
 
@@ -71,25 +79,24 @@ impl Sessions {
             let mut slots = self.slots();
             let timeout = choose(&mut slots, whole_seconds(ttl));
             let opening = match slots.get(&timeout) {
-                Some(slot) if slot.living().is_some() => None,
+                Some(slot) if slot.usable().is_some() => None,
                 Some(Slot::Opening(opening)) => opening.upgrade(),
                 _ => None,
             };
-            if let Some(session) = slots.get(&timeout).and_then(Slot::living) {
+            if let Some(session) = slots.get(&timeout).and_then(Slot::usable) {
                 return Ok(Arc::clone(session));
             }
-            let opening = opening.unwrap_or_else(|| {
-                let opening = open(Arc::clone(&self.config), timeout).boxed().shared();
-                if let Some(weak) = opening.downgrade() {
-                    slots.insert(timeout, Slot::Opening(weak));
-                }
-                opening
-            });
+            let opening = match opening {
+                Some(opening) => opening,
+                None => self.begin(&mut slots, timeout)?,
+            };
             (timeout, opening)
         };
-        let session = opening.await?;
+        let session = opening.await.inspect_err(|error| {
+            *self.failure() = Some((Instant::now(), error.clone()));
+        })?;
         let mut slots = self.slots();
-        match slots.get(&timeout).and_then(Slot::living) {
+        match slots.get(&timeout).and_then(Slot::usable) {
             Some(session) => Ok(Arc::clone(session)),
             None => {
                 slots.insert(timeout, Slot::Open(Arc::clone(&session)));
@@ -98,13 +105,46 @@ impl Sessions {
         }
     }
 
-    /// Any session that is there, for reading; else a new one.
+    /// Begins to open a session, unless a try has failed a moment ago: many ask, one after the
+    /// other, and each would dial.
+    fn begin(
+        &self,
+        slots: &mut BTreeMap<Duration, Slot>,
+        timeout: Duration,
+    ) -> Result<Shared<Opening>> {
+        if let Some((at, error)) = &*self.failure()
+            && at.elapsed() < AGAIN
+        {
+            return Err(error.clone());
+        }
+        let opening = open(Arc::clone(&self.config), timeout).boxed().shared();
+        if let Some(weak) = opening.downgrade() {
+            slots.insert(timeout, Slot::Opening(weak));
+        }
+        Ok(opening)
+    }
+
+    /// Finds out whether a session that is cut off is gone for good, so that its leases need not
+    /// wait for the client to give it up.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub(crate) async fn doubt(&self, session: &Session) -> Result<()> {
+        let other = self.for_reading().await?;
+        let doubted = session.give_up_if_unknown(&other).await;
+        doubted.map_err(|told| error::translate(&told))
+    }
+
+    /// Any session that is there, for reading, a connected one first; else a new one.
     async fn for_reading(&self) -> Result<Arc<Session>> {
         let found = {
             let slots = self.slots();
             let own = slots.get(&whole_seconds(self.config.session_timeout));
-            let living = own.into_iter().chain(slots.values());
-            living.filter_map(Slot::living).next().cloned()
+            let all = own.into_iter().chain(slots.values());
+            let usable = all.filter_map(Slot::usable);
+            usable
+                .min_by_key(|session| !session.is_connected())
+                .cloned()
         };
         match found {
             Some(session) => Ok(session),
@@ -137,6 +177,10 @@ impl Sessions {
         Err(error::translate(&lost))
     }
 
+    fn failure(&self) -> MutexGuard<'_, Option<(Instant, Error)>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn slots(&self) -> MutexGuard<'_, BTreeMap<Duration, Slot>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -146,7 +190,8 @@ async fn open(config: Arc<Config>, timeout: Duration) -> Result<Arc<Session>> {
     match Session::open(Arc::clone(&config), timeout).await {
         Ok(session) => Ok(Arc::new(session)),
         Err(told @ (Told::NoHosts | Told::Timeout)) => {
-            let found = reach::explain(&config.addresses, config.material()).await;
+            let outlook = &config.outlook;
+            let found = outlook.explain(&config.addresses, config.material()).await;
             let error = error::translate(&told);
             Err(Error::new(error.kind(), format!("{error}: {found}")))
         }
@@ -177,8 +222,6 @@ fn choose(slots: &mut BTreeMap<Duration, Slot>, timeout: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::future::Shared;
-
     use super::*;
 
     fn slots(pending: &Shared<Opening>, seconds: &[u64]) -> BTreeMap<Duration, Slot> {

@@ -1,7 +1,7 @@
 //! A handle on an agent's process.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -13,9 +13,10 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use crate::history::History;
+use crate::random::record::What;
 use crate::{Result, ensure};
 
-use super::{Order, Report};
+use super::{Act, Order, Report};
 
 pub use rustix::process::Signal;
 
@@ -38,7 +39,24 @@ impl Agent {
     /// # Errors
     /// When it cannot be started.
     pub fn start(name: &str, binary: &Path, order: Order, history: &History) -> Result<Self> {
+        Self::start_in(&[], name, binary, order, history)
+    }
+
+    /// As [`Agent::start`], with these variables in its environment.
+    ///
+    /// # Errors
+    /// As [`Agent::start`].
+    pub fn start_in(
+        environment: &[(&str, PathBuf)],
+        name: &str,
+        binary: &Path,
+        order: Order,
+        history: &History,
+    ) -> Result<Self> {
         let mut child = Command::new(binary)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            // To name the lines of a backtrace, all symbols would be read into its memory.
+            .env("RUST_BACKTRACE", "0")
             .env(Order::VARIABLE, serde_json::to_string(&order)?)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -58,6 +76,8 @@ impl Agent {
                     sender.send_modify(|all: &mut BTreeMap<String, Report>| {
                         all.insert(report.node.clone(), report);
                     });
+                } else if let Ok(act) = serde_json::from_str::<Act>(line) {
+                    history.tell_at(act.when, &name, || What::Act(act));
                 }
             }
         };
@@ -65,10 +85,9 @@ impl Agent {
             let (name, history) = (name.to_owned(), history.clone());
             move |line: &str| history.note(&name, format!("log: {}", line.trim()))
         };
-        history.note(
-            name,
-            format!("starts as process {}", child.id().unwrap_or(0)),
-        );
+        let pid = child.id().unwrap_or(0);
+        history.note(name, format!("starts as process {pid}"));
+        history.tell(name, || What::Started { pid });
         Ok(Self {
             name: name.to_owned(),
             readers: [

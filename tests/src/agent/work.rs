@@ -53,7 +53,7 @@ pub async fn work(order: Order) -> Result<()> {
 
 /// Resolves when nobody holds our input any more. A thread of its own reads it: the runtime would
 /// wait for a read of its own when it ends.
-fn input_closed() -> oneshot::Receiver<()> {
+pub(super) fn input_closed() -> oneshot::Receiver<()> {
     let (sender, receiver) = oneshot::channel();
     std::thread::spawn(move || {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
@@ -63,14 +63,14 @@ fn input_closed() -> oneshot::Receiver<()> {
 }
 
 /// The owner's process id is part of the record, so that one can see whose it is.
-fn instance(service: &str, node: &str, place: usize) -> Result<Instance, Error> {
+pub(super) fn instance(service: &str, node: &str, place: usize) -> Result<Instance, Error> {
     let pid = std::process::id();
     let address = Address::new(&format!("127.0.0.1:{}", 20_000 + place))?;
     let node = Node::new(NodeId::new(node)?, address).with_metadata("pid", pid.to_string());
     Ok(Instance::new(ServiceName::new(service)?, node).with_version("1"))
 }
 
-async fn tell(node: String, mut standing: tokio::sync::watch::Receiver<Standing>) {
+pub(super) async fn tell(node: String, mut standing: tokio::sync::watch::Receiver<Standing>) {
     loop {
         let now = standing.borrow_and_update().clone();
         let report = Report {

@@ -14,9 +14,11 @@ use waypost_plugin_kit::layout::Prefix;
 use waypost_testkit::containers::{ETCD, Server};
 
 use crate::Result;
+use crate::history::History;
+use crate::house::service;
 
-use super::Backend;
 use super::planted::plant_raw;
+use super::{Backend, Numbers};
 
 /// Everything that a house writes begins with this.
 const HOUSES: &str = "/t/";
@@ -123,6 +125,16 @@ impl Backend for Etcd {
             .first()
             .ok_or_else(|| format!("{key} is not there"))?;
         self.revoke(record.lease()).await
+    }
+
+    async fn writes(&self) -> Result<u64> {
+        let status = self.admin().await?.status().await?;
+        let header = status.header().ok_or("a status without a header")?;
+        Ok(header.revision().try_into()?)
+    }
+
+    fn numbers(&self, namespace: &str, history: History) -> Option<Numbers> {
+        Numbers::start(self.address, namespace, service(), history).ok()
     }
 }
 

@@ -1,9 +1,10 @@
-//! Registers nodes as a process of its own, so that tests can kill, stop and cut it off.
+//! Registers nodes, or watches, as a process of its own, so that tests can kill, stop and cut it
+//! off.
 
 use std::process::ExitCode;
 
 use tracing_subscriber::EnvFilter;
-use waypost_tests::agent::{Order, work};
+use waypost_tests::agent::{Order, Watch, watch, work};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -14,12 +15,19 @@ async fn main() -> ExitCode {
         // What becomes of its registrations it tells by itself.
         .with_env_filter(EnvFilter::new("warn,waypost_core::registration=off"))
         .init();
-    let order = std::env::var(Order::VARIABLE)
-        .map_err(|error| format!("{}: {error}", Order::VARIABLE))
-        .and_then(|text| serde_json::from_str(&text).map_err(|error| error.to_string()));
-    let worked = match order {
-        Ok(order) => work(order).await,
-        Err(error) => Err(error.into()),
+    let worked = if let Ok(text) = std::env::var(Watch::VARIABLE) {
+        match serde_json::from_str(&text) {
+            Ok(order) => watch(order).await,
+            Err(error) => Err(error.into()),
+        }
+    } else {
+        let order = std::env::var(Order::VARIABLE)
+            .map_err(|error| format!("{}: {error}", Order::VARIABLE))
+            .and_then(|text| serde_json::from_str(&text).map_err(|error| error.to_string()));
+        match order {
+            Ok(order) => work(order).await,
+            Err(error) => Err(error.into()),
+        }
     };
     match worked {
         Ok(()) => ExitCode::SUCCESS,

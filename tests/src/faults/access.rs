@@ -13,7 +13,7 @@ use crate::{Result, ensure};
 use super::{Fault, patience, seconds};
 
 /// How long a right is missing.
-const REFUSED: Duration = Duration::from_secs(8);
+pub(super) const REFUSED: Duration = Duration::from_secs(8);
 /// Who has to log in on the ways that are cut: one process, two directories.
 const USERS: f64 = 3.0;
 
@@ -82,7 +82,7 @@ async fn role_removed(house: &mut House<Etcd>) -> Result<f64> {
 }
 
 /// While rights are missing: who must write or read is told so, and keeps what is known.
-async fn refused(house: &House<Etcd>) -> Result<()> {
+pub(super) async fn refused<B: Backend>(house: &House<B>) -> Result<()> {
     house.history.note("by hand", "took the right away");
     let [node, _] = house.nodes(0);
     house.backend.remove(&house.namespace, &key(node)?).await?;
@@ -106,7 +106,7 @@ async fn refused(house: &House<Etcd>) -> Result<()> {
     Ok(())
 }
 
-async fn returns(house: &House<Etcd>) -> Result<f64> {
+pub(super) async fn returns<B: Backend>(house: &House<B>) -> Result<f64> {
     house.history.note("by hand", "gave the right back");
     let took = house.healed(patience(CAP + EPSILON)).await?;
     house.bystanders_stay(1)?;

@@ -7,10 +7,10 @@ use tokio::time::{Instant, sleep};
 use crate::backend::Backend;
 use crate::bounds::{B as CAP, Bound, EPSILON};
 use crate::house::{House, Shape};
-use crate::impostor::{Impostor, Manner};
+use crate::impostor::{Answer, Impostor, Manner};
 use crate::{Result, ensure};
 
-use super::{Fault, patience};
+use super::{Fault, Run, memory, patience};
 
 /// How long it answers errors.
 const ERRORS: Duration = Duration::from_secs(20);
@@ -19,45 +19,87 @@ const NONSENSE: Duration = Duration::from_secs(3);
 /// Who asks there: one process with two nodes, two directories.
 const ASKERS: usize = 4;
 
-pub(super) fn faults<B: Backend>() -> Vec<Fault<B>> {
-    let bound = Bound {
-        formula: "1 request/s a registration or directory",
-        limit: 1.0,
-        unit: "1/s",
-    };
-    let law = "a server that answers errors to everything is asked once a second at most";
-    let fault = |name, run| Fault {
-        name,
-        law,
-        bound,
-        shape: Shape::PROXIED,
-        run,
-    };
+/// What may answer in etcd's place.
+pub(super) fn etcd<B: Backend>() -> Vec<Fault<B>> {
     vec![
-        fault("F23_grpc_errors_to_everything", |house| {
-            Box::pin(errors(house, [Manner::Grpc(14), Manner::Grpc(8)]))
+        errors("F23_grpc_errors_to_everything", |house| {
+            Box::pin(refused(house, [Manner::Grpc(14), Manner::Grpc(8)]))
         }),
-        fault("F23_http_errors_to_everything", |house| {
-            Box::pin(errors(house, [Manner::Status(503), Manner::Status(429)]))
+        errors("F23_http_errors_to_everything", |house| {
+            Box::pin(refused(house, [Manner::Status(503), Manner::Status(429)]))
         }),
-        Fault {
-            name: "F24_nonsense_answers",
-            law: "answers that make no sense, or never end, cost neither what is known nor memory",
-            bound: Bound {
-                formula: "64 MB",
-                limit: 64.0,
-                unit: "MB",
-            },
-            shape: Shape {
-                follow: true,
-                ..Shape::PROXIED
-            },
-            run: |house| Box::pin(nonsense(house)),
-        },
+        nonsense("F24_nonsense_answers", |house| {
+            Box::pin(misled(
+                house,
+                &[
+                    Manner::Noise,
+                    Manner::Page(200),
+                    Manner::EndlessPage,
+                    Manner::Garbage,
+                    Manner::Truncated,
+                    Manner::Flood,
+                ],
+            ))
+        }),
     ]
 }
 
-async fn errors<B: Backend>(house: &mut House<B>, manners: [Manner; 2]) -> Result<f64> {
+/// What may answer in ZooKeeper's place. Its client reads an answer of any length to its end, so
+/// that nothing endless is among them.
+pub(super) fn zookeeper<B: Backend>() -> Vec<Fault<B>> {
+    vec![
+        errors("F23_errors_to_everything", |house| {
+            Box::pin(refused(
+                house,
+                [Manner::Session(Answer::Error), Manner::Hangup],
+            ))
+        }),
+        nonsense("F24_nonsense_answers", |house| {
+            Box::pin(misled(
+                house,
+                &[
+                    Manner::Noise,
+                    Manner::Page(200),
+                    Manner::Session(Answer::Garbage),
+                    Manner::Session(Answer::Truncated),
+                ],
+            ))
+        }),
+    ]
+}
+
+fn errors<B>(name: &'static str, run: Run<B>) -> Fault<B> {
+    Fault {
+        name,
+        law: "a server that answers errors to everything is asked once a second at most",
+        bound: Bound {
+            formula: "1 request/s a registration or directory",
+            limit: 1.0,
+            unit: "1/s",
+        },
+        shape: Shape::PROXIED,
+        run,
+    }
+}
+
+fn nonsense<B>(name: &'static str, run: Run<B>) -> Fault<B> {
+    Fault {
+        name,
+        law: "answers that make no sense, or never end, cost neither what is known nor memory",
+        bound: Bound {
+            formula: "64 MB",
+            limit: 64.0,
+            unit: "MB",
+        },
+        shape: Shape {
+            follow: true,
+            ..Shape::PROXIED
+        },
+        run,
+    }
+}
+
+async fn refused<B: Backend>(house: &mut House<B>, manners: [Manner; 2]) -> Result<f64> {
     let impostor = Impostor::start(manners[0]).await?;
     let begun = Instant::now();
     for manner in manners {
@@ -77,20 +119,13 @@ async fn errors<B: Backend>(house: &mut House<B>, manners: [Manner; 2]) -> Resul
     Ok(rate)
 }
 
-async fn nonsense<B: Backend>(house: &mut House<B>) -> Result<f64> {
+async fn misled<B: Backend>(house: &mut House<B>, manners: &[Manner]) -> Result<f64> {
     let impostor = Impostor::start(Manner::Noise).await?;
     let pid = house.agents[0].pid().ok_or("the agent has ended")?;
     let before = memory(pid, "VmRSS:")?;
     // The kernel's account of the peak begins anew.
     std::fs::write(format!("/proc/{pid}/clear_refs"), "5")?;
-    for manner in [
-        Manner::Noise,
-        Manner::Page(200),
-        Manner::EndlessPage,
-        Manner::Garbage,
-        Manner::Truncated,
-        Manner::Flood,
-    ] {
+    for &manner in manners {
         impostor.set(manner);
         let what = format!("an impostor that answers {manner:?}");
         house.ways()?.lead_house(&what, impostor.address());
@@ -110,19 +145,12 @@ async fn nonsense<B: Backend>(house: &mut House<B>) -> Result<f64> {
     Ok(grown)
 }
 
-async fn returns<B: Backend>(house: &House<B>) -> Result<()> {
+/// Leads everybody back to the server, and waits until all is well.
+pub(super) async fn returns<B: Backend>(house: &House<B>) -> Result<()> {
     house.ways()?.renew();
     let took = house.healed(patience(CAP + EPSILON)).await?;
     ensure(took <= CAP + EPSILON, || {
         format!("healing took {took:?}, over {:?}", CAP + EPSILON)
     })?;
     house.bystanders_stay(1)
-}
-
-/// A line of a process's memory account, in kB.
-fn memory(pid: u32, line: &str) -> Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let found = status.lines().find_map(|text| text.strip_prefix(line));
-    let number = found.and_then(|text| text.split_whitespace().next());
-    Ok(number.ok_or("no such line")?.parse()?)
 }

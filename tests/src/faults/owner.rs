@@ -166,7 +166,7 @@ async fn first_is_there<B: Backend>(house: &House<B>, limit: Duration) -> Result
 }
 
 /// The longest time that a node of the first process was missing.
-fn absence<B: Backend>(house: &House<B>) -> Duration {
+pub(super) fn absence<B: Backend>(house: &House<B>) -> Duration {
     let nodes = house.nodes(0).into_iter();
     let absences = nodes.map(|node| house.lookups.absence(node, house.begun));
     absences.max().unwrap_or_default()

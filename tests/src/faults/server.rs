@@ -53,14 +53,16 @@ async fn down<B: Backend>(house: &mut House<B>, pause: Duration) -> Result<f64> 
     house.backend.start().await?;
     house.history.note("server", "serves again");
     let took = house.healed(patience(CAP + EPSILON)).await?;
-    house.bystanders_stay(0)?;
+    if !B::RETURNS_EXPIRED {
+        house.bystanders_stay(0)?;
+    }
     seconds(took)
 }
 
 async fn frozen<B: Backend>(house: &mut House<B>) -> Result<f64> {
     house.history.note("server", "is frozen");
     house.backend.pause().await?;
-    sleep(T + 2 * EPSILON).await;
+    sleep(T + B::SLACK + EPSILON).await;
     house.backend.unpause().await?;
     house.history.note("server", "goes on");
     let took = house.healed(patience(R + CAP + EPSILON)).await?;

@@ -41,6 +41,12 @@ impl Ways {
         &self.readers
     }
 
+    /// The way that both watches share.
+    #[must_use]
+    pub fn watched(&self) -> &Proxy {
+        &self.watched
+    }
+
     /// Treats every connection in this manner.
     pub fn behave(&self, manner: Manner) {
         self.history.note("network", format!("{manner:?}"));

@@ -8,6 +8,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use waypost_core::{Instance, Registry, ServiceName};
 
 use crate::history::History;
+use crate::random::record::{What, stamps};
+use crate::random::tape::now;
 
 use super::{Eye, Set, difference};
 
@@ -127,6 +129,7 @@ async fn look(
     loop {
         ticks.tick().await;
         let asked = Instant::now();
+        let asked_at = now();
         match registry.lookup(&service).await {
             Ok(all) => {
                 let count = all.len();
@@ -134,6 +137,12 @@ async fn look(
                     .into_iter()
                     .map(|instance| (instance.node.id.clone(), Arc::new(instance)))
                     .collect();
+                let doubled = set.len() != count;
+                history.tell(NAME, || What::Looked {
+                    asked: asked_at,
+                    set: stamps(&set),
+                    doubled,
+                });
                 let news = difference(&last, &set);
                 if failing || !news.is_empty() {
                     history.note(NAME, format!("{} nodes {news}", set.len()));
@@ -143,13 +152,17 @@ async fn look(
                 let sight = Sight {
                     asked,
                     told: Instant::now(),
-                    doubled: set.len() != count,
+                    doubled,
                     set,
                 };
                 let mut sights = sights.lock().unwrap_or_else(PoisonError::into_inner);
                 sights.push(sight);
             }
             Err(error) => {
+                history.tell(NAME, || What::LookFailed {
+                    asked: asked_at,
+                    error: error.chain(),
+                });
                 if !failing {
                     history.note(NAME, format!("fails: {}", error.chain()));
                 }

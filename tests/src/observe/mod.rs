@@ -3,6 +3,7 @@
 mod lookups;
 mod reader;
 mod watched;
+mod writes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use waypost_core::{Instance, NodeId};
 pub use lookups::Lookups;
 pub use reader::Reader;
 pub use watched::Watched;
+pub use writes::Writes;
 
 /// The instances of one service as somebody sees them.
 pub type Set = BTreeMap<NodeId, Arc<Instance>>;

@@ -6,10 +6,12 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use waypost_core::{
-    Directory, DirectoryOptions, Drift, Error, Followed, Freshness, Registry, Result, ServiceName,
+    Directory, DirectoryOptions, Drift, Error, Followed, Freshness, Instance, Members, Registry,
+    Result, ServiceName,
 };
 
 use crate::history::History;
+use crate::random::record::{Stamp, What};
 
 use super::{Eye, Set};
 
@@ -145,6 +147,9 @@ async fn read(name: String, followed: Followed, account: Arc<Mutex<Account>>, hi
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last = (followed.members().version(), true, false);
     let mut before = ticks.tick().await;
+    let first = followed.freshness() == Freshness::Live;
+    history.tell(&name, || shows(&followed.members(), first));
+    let mut tally = Tally::default();
     loop {
         ticks.tick().await;
         let begun = Instant::now();
@@ -167,7 +172,11 @@ async fn read(name: String, followed: Followed, account: Arc<Mutex<Account>>, hi
                 account.error.clone_from(&error);
             }
         }
+        if let Some(reads) = tally.add(took, empty) {
+            history.tell(&name, || reads);
+        }
         if now != last {
+            history.tell(&name, || shows(&members, is_live));
             let live = members.live().count();
             let fallback = members.fallback().count();
             let fresh = if is_live { "live" } else { "stale" };
@@ -179,5 +188,46 @@ async fn read(name: String, followed: Followed, account: Arc<Mutex<Account>>, hi
         }
         last = now;
         before = begun;
+    }
+}
+
+fn shows(members: &Members, live: bool) -> What {
+    let stamp = |one: &Arc<Instance>| (one.node.id.to_string(), Stamp::from(&**one));
+    What::Shows {
+        set: members.live().map(stamp).collect(),
+        fallback: members.fallback().count(),
+        live,
+    }
+}
+
+/// Reads that are told together, at once when one found nobody.
+#[derive(Default)]
+struct Tally {
+    reads: usize,
+    empty: usize,
+    slowest: Duration,
+}
+
+impl Tally {
+    /// How many reads are told together: those of a second.
+    const TOGETHER: usize = 200;
+
+    /// Adds a read; what the reads came to once there are enough of them.
+    fn add(&mut self, took: Duration, empty: bool) -> Option<What> {
+        self.reads += 1;
+        self.empty += usize::from(empty);
+        self.slowest = self.slowest.max(took);
+        (self.reads == Self::TOGETHER || empty).then(|| {
+            let Self {
+                reads,
+                empty,
+                slowest,
+            } = std::mem::take(self);
+            What::Reads {
+                reads,
+                empty,
+                slowest: slowest.as_micros() as u64,
+            }
+        })
     }
 }

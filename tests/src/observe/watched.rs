@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 use waypost_core::{Change, Error, Event, NodeId, Registry, Result, ServiceName, WatchScope};
 
 use crate::history::History;
+use crate::random::record::What;
 
 use super::{Eye, Set, difference};
 
@@ -144,6 +145,9 @@ impl Follower {
                 let why = error.chain();
                 self.history.note(&self.name, format!("ends: {why}"));
             }
+            self.history.tell(&self.name, || What::Ended {
+                error: error.chain(),
+            });
             self.change(|state| state.failures.push((Instant::now(), error)));
             sleep(PAUSE).await;
         }
@@ -151,10 +155,13 @@ impl Follower {
 
     async fn follow(&self, registry: &dyn Registry, service: &ServiceName) -> Result<()> {
         let scope = WatchScope::Service(service.clone());
+        self.history.tell(&self.name, || What::Opening);
         let mut watcher = registry.watch(scope).await?;
         let mut first = true;
         while let Some(event) = watcher.next().await {
-            self.take(event?, first);
+            let event = event?;
+            self.history.tell(&self.name, || What::told(&event));
+            self.take(event, first);
             first = false;
         }
         Ok(())

@@ -29,16 +29,15 @@ pub(super) async fn describe(session: &Session, name: &str) -> Outcome {
 }
 
 fn version(text: &mut String, service: &Service, style: Style) {
+    // Escaped before it is painted: what a terminal shall obey is ours alone.
+    let name = style.paint(Paint::Bold, &one_line(service.name.as_str()));
+    let label = style.paint(Paint::Dim, "service   ");
+    // Writing to a text cannot fail.
+    let _ = writeln!(text, "{label}{name}");
     let mut line = |depth: usize, label: &str, value: &str| {
         let label = style.paint(Paint::Dim, label);
-        // Writing to a text cannot fail.
         let _ = writeln!(text, "{:depth$}{label}{}", "", one_line(value));
     };
-    line(
-        0,
-        "service   ",
-        &style.paint(Paint::Bold, service.name.as_str()),
-    );
     line(0, "version   ", &service.version);
     if !service.metadata.is_empty() {
         line(0, "metadata  ", &pairs(&service.metadata));

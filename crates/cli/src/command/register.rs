@@ -66,8 +66,11 @@ pub(super) async fn once(session: &Session, register: &Register) -> Outcome {
             driver.name
         )));
     }
+    // Nothing renews it, but a ttl or an interval that cannot be is told all the same.
+    let timing = session.registration();
+    timing.validate(driver.profile.least_ttl)?;
     let registry = session.registry().await?;
-    let options = RegisterOptions::new(session.registration().ttl);
+    let options = RegisterOptions::new(timing.ttl);
     for instance in &instances {
         write(session, &*registry, instance, options).await?;
     }

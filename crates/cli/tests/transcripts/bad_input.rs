@@ -42,7 +42,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// Code 2, no data, one line that holds `needle`.
-fn refused(done: &Done, needle: &str, what: &str) {
+pub(crate) fn refused(done: &Done, needle: &str, what: &str) {
     assert_eq!(done.code, 2, "{what}: {done:?}");
     assert_eq!(done.stdout, "", "{what}");
     assert!(
@@ -180,9 +180,14 @@ fn timings_that_cannot_keep_a_record_are_refused() {
         let run: Vec<_> = timing.iter().chain(&program).copied().collect();
         refused(&house.run(&run), needle, &format!("{run:?}"));
     }
-    for timing in ["0", "10ms"] {
-        let once = ["register", &json, "--once", "--register_ttl", timing];
-        refused(&house.run(&once), "ttl", timing);
+    for (timing, needle) in [
+        ("--register_ttl=0", "ttl"),
+        ("--register_ttl=10ms", "ttl"),
+        ("--register_interval=30", "interval"),
+        ("--register_interval=0", "interval"),
+    ] {
+        let once = ["register", &json, "--once", timing];
+        refused(&house.run(&once), needle, timing);
     }
 }
 

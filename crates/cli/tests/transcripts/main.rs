@@ -13,6 +13,7 @@ mod doctor;
 mod etcd;
 mod flags;
 mod guarded;
+mod hostile;
 mod house;
 mod lifecycle;
 mod output;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         doctor::trials(),
         etcd::trials(),
         flags::trials(),
+        hostile::trials(),
         lifecycle::trials(),
         output::trials(),
         outside::trials(),

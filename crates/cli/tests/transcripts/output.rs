@@ -40,6 +40,10 @@ pub(crate) fn trials() -> Vec<Trial> {
                 go_micros_forms_give_the_same,
             ),
             ("describe_shows_everything", describe_shows_everything),
+            (
+                "colours_are_obeyed_and_never_shown",
+                colours_are_obeyed_and_never_shown,
+            ),
         ],
     )
 }
@@ -217,4 +221,14 @@ fn describe_shows_everything() {
     assert!(done(&mut command).stdout.contains('\u{1b}'));
     command.env("NO_COLOR", "1");
     assert!(!done(&mut command).stdout.contains('\u{1b}'));
+}
+
+fn colours_are_obeyed_and_never_shown() {
+    let house = two_services();
+    for line in [&["describe", "orders"][..], &["doctor"]] {
+        let painted = done(house.command(line).env("FORCE_COLOR", "1"));
+        assert_eq!(painted.code, 0, "{painted:?}");
+        assert!(painted.stdout.contains("\u{1b}[1m"), "{painted:?}");
+        assert!(!painted.stdout.contains("\\u{"), "{}", painted.stdout);
+    }
 }

@@ -24,6 +24,7 @@ table! {
 
 /// Bytes that no record may be made of.
 fn hostile() -> Vec<(&'static str, Vec<u8>)> {
+    let long = "x".repeat(100 << 10);
     let deep = |open: &str| open.repeat(10_000).into_bytes();
     vec![
         ("empty", Vec::new()),
@@ -53,6 +54,17 @@ fn hostile() -> Vec<(&'static str, Vec<u8>)> {
             record("orders", "line-break\\r\\nX: y", "10.0.0.1:80"),
         ),
         ("large", vec![b' '; 300 << 10]),
+        ("long-name", record(&long, "long-name", "10.0.0.1:80")),
+        ("long-node", record("orders", &long, "10.0.0.1:80")),
+        (
+            "long-address",
+            record("orders", "long-address", &format!("{long}://")),
+        ),
+        (
+            "old-spelling",
+            record("orders", "old-spelling", "0xa9fea9fe:80"),
+        ),
+        ("many-nodes", many_nodes()),
     ]
 }
 
@@ -62,6 +74,16 @@ fn record(service: &str, node: &str, address: &str) -> Vec<u8> {
         r#"{{"name":"{service}","version":"1","metadata":null,"endpoints":null,"nodes":[{{"id":"{node}","address":"{address}","metadata":null}}]}}"#
     )
     .into_bytes()
+}
+
+/// A quarter of a megabyte that would take half a gigabyte, were each node given its own copy of
+/// what the record says of the service.
+fn many_nodes() -> Vec<u8> {
+    let pairs = (0..30).map(|n| format!(r#""k{n}":"{}""#, "x".repeat(4000)));
+    let nodes = (0..4000).map(|n| format!(r#"{{"id":"n{n}","address":"h:1"}}"#));
+    let joined = |parts: Vec<String>| parts.join(",");
+    let (pairs, nodes) = (joined(pairs.collect()), joined(nodes.collect()));
+    format!(r#"{{"name":"orders","metadata":{{{pairs}}},"nodes":[{nodes}]}}"#).into_bytes()
 }
 
 async fn plant_all(cx: &Context) -> Check<usize> {

@@ -76,12 +76,13 @@ impl Follower {
             if begun.elapsed() >= HEALTHY {
                 self.backoff.reset();
             }
+            let delay = self.backoff.after(&error);
             self.fail(error).await;
             // What was never known is not worth keeping for nobody; what was known is.
             if self.board.freshness() == Freshness::Pending && self.forgotten() {
                 return;
             }
-            self.pause().await;
+            self.pause(delay).await;
         }
     }
 
@@ -224,8 +225,8 @@ impl Follower {
     }
 
     /// The pause before the next try; what left long ago is forgotten meanwhile too.
-    async fn pause(&mut self) {
-        let over = sleep(self.backoff.next());
+    async fn pause(&mut self, delay: Duration) {
+        let over = sleep(delay);
         tokio::pin!(over);
         loop {
             tokio::select! {

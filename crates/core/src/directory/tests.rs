@@ -101,6 +101,25 @@ async fn a_watch_that_loses_events_is_made_good_by_the_relist() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_registry_that_asks_for_a_pause_gets_it() {
+    let registry = seeded(2);
+    let followed = directory(&registry).follow(orders()).await.expect("follow");
+    let fault = Fault::Busy(Duration::from_secs(4));
+    registry.state.set_fault(Some(fault));
+    registry.state.cut_watches();
+    until(&followed, |followed| {
+        followed.freshness() != Freshness::Live
+    })
+    .await;
+    sleep(Duration::from_secs(1)).await;
+    let before = registry.state.watches.load(Ordering::SeqCst);
+    sleep(Duration::from_secs(40)).await;
+    let tries = registry.state.watches.load(Ordering::SeqCst) - before;
+    assert!((7..=10).contains(&tries), "{tries} tries in 40 s");
+    assert_eq!(followed.members().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cold_start_with_a_dead_registry_is_told_within_the_connect_timeout() {
     let registry = FakeRegistry::new();
     for (fault, kind) in [
@@ -191,4 +210,44 @@ async fn a_mass_departure_leaves_a_fallback_until_the_window_has_passed() {
     assert_eq!(followed.members().fallback().count(), 10);
     sleep(Duration::from_secs(90)).await;
     assert!(followed.members().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_mass_departure_left_is_not_what_the_disk_remembers() {
+    let folder = tempfile::tempdir().expect("folder");
+    let registry = seeded(10);
+    let shared: Arc<dyn Registry> = Arc::clone(&registry) as _;
+    let options = DirectoryOptions::new().with_disk(folder.path());
+    let followed = Directory::new(shared, options).follow(orders()).await;
+    let followed = followed.expect("follow");
+    let remembered = || {
+        let bytes = std::fs::read(folder.path().join("orders.snapshot.json")).expect("file");
+        disk::parse(&bytes, &orders().into()).expect("copy").len()
+    };
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(remembered(), 10);
+    for n in 0..10 {
+        let key = instance("orders", &format!("n{n}")).key();
+        registry.state.remove(&key);
+    }
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!((followed.members().len(), remembered()), (0, 10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_scopes_than_allowed_are_refused_and_disturb_none() {
+    let registry = seeded(1);
+    let shared: Arc<dyn Registry> = Arc::clone(&registry) as _;
+    let mut options = DirectoryOptions::new();
+    options.most = 2;
+    let directory = Directory::new(shared, options);
+    let name = |name: &str| ServiceName::new(name).expect("name");
+    let first = directory.follow(orders()).await.expect("the first");
+    let second = directory.follow(name("users")).await.expect("the second");
+    let error = directory.follow(name("carts")).await.expect_err("a third");
+    assert_eq!(error.kind(), ErrorKind::Throttled, "{error}");
+    let again = directory.follow(orders()).await.expect("known already");
+    assert_eq!(again.members().len(), first.members().len());
+    assert_eq!(registry.state.open_watchers(), 2);
+    drop(second);
 }

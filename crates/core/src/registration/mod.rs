@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use crate::{Deadlines, Error, ErrorKind, Instance, Registry, Result};
+use crate::{Error, ErrorKind, Instance, Registry, Result};
 
 use self::machine::Machine;
 use self::task::{Keeper, Progress, Wish};
@@ -147,8 +147,9 @@ pub struct Standing {
 /// * A failed operation is tried again with full jitter, at most 5 s apart, for ever; a refusal
 ///   (wrong password) too, logged once and visible as [`State::Degraded`].
 /// * After a ttl without success, on [`Lease::lost`](crate::Lease::lost), or when a renewal says
-///   so, the record is registered anew, spread over a third of the interval, so that a fleet whose
-///   leases vanish together does not return as one blow.
+///   so, the record is registered anew, spread over half of the interval (a third, where that is
+///   under a second) and 5 s at most, so that a fleet whose leases vanish together does not return
+///   as one blow.
 /// * A record that is lost three times within a ttl of being registered is claimed by another
 ///   process too. It is then registered once an interval at most: two that share an id do not flap.
 ///
@@ -205,13 +206,16 @@ impl Registration {
 
         let limit = (options.ttl / 3).clamp(LEAST_OPERATION_LIMIT, OPERATION_LIMIT);
         let machine = Machine::new(options.interval, tokio::time::Instant::now());
-        let (standing_sender, standing) = watch::channel(machine.standing());
+        let (standing_sender, standing) = watch::channel(machine.standing().clone());
         let (wish, wish_receiver) = watch::channel(Wish::new(instance));
         let (progress_sender, progress) = watch::channel(Progress::default());
         let keeper = Keeper {
-            registry: Arc::new(Deadlines::new(registry, limit)),
+            registry,
             machine,
             ttl: options.ttl,
+            limit,
+            behind: false,
+            shown_live: None,
             wish: wish_receiver,
             progress: progress_sender,
             standing: standing_sender,

@@ -1,11 +1,13 @@
 //! The keeper's shell: performs what the machine decides.
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
+use crate::deadline::late;
 use crate::{Error, ErrorKind, Instance, Lease, RegisterOptions, Registry, Result};
 
 use super::machine::{Input, Machine, Next};
@@ -49,42 +51,55 @@ pub(super) struct Keeper {
     pub(super) registry: Arc<dyn Registry>,
     pub(super) machine: Machine,
     pub(super) ttl: Duration,
+    /// Longest time that one operation may take.
+    pub(super) limit: Duration,
+    /// Whether there is content that is yet to be written.
+    pub(super) behind: bool,
+    /// The ttl with which it was last shown as live, unless it is shown as something else since.
+    pub(super) shown_live: Option<Duration>,
     pub(super) wish: watch::Receiver<Wish>,
     pub(super) progress: watch::Sender<Progress>,
     pub(super) standing: watch::Sender<Standing>,
 }
 
 impl Keeper {
-    /// Runs until released, or until the registration is dropped.
+    /// Runs until released, or until the registration is dropped. What is rare is boxed: every beat of
+    /// every record visits this future, which had better be small.
     pub(super) async fn run(mut self) {
         let mut lease: Option<Box<dyn Lease>> = None;
         let mut next = Next::Register(Instant::now());
+        let mut alarm = pin!(sleep_until(Instant::now()));
         loop {
-            let wake = self.wait(next, lease.as_deref()).await;
+            let wake = self.wait(next, lease.as_deref(), alarm.as_mut()).await;
             let input = match (wake, next, &mut lease) {
                 (Wake::Release, _, _) => break,
                 (Wake::Lost(error), _, _) => Input::Lost(error),
                 (Wake::Wished | Wake::Due, Next::Renew(_), Some(held)) => {
                     // A beat also carries what could not be written before.
-                    let stale = self.wish.borrow().generation > self.progress.borrow().written;
-                    if stale {
-                        self.update(&mut **held).await
+                    if self.behind {
+                        Box::pin(self.update(&mut **held, alarm.as_mut())).await
                     } else {
-                        renew(&mut **held).await
+                        self.renew(&mut **held, alarm.as_mut()).await
                     }
                 }
                 (Wake::Wished, Next::Register(_), _) => continue,
-                (Wake::Due, _, _) => self.register(&mut lease).await,
+                (Wake::Due, _, _) => Box::pin(self.register(&mut lease)).await,
                 (Wake::Wished, Next::Renew(_), None) => continue,
             };
             next = self.step(input);
         }
-        self.release(lease).await;
+        Box::pin(self.release(lease)).await;
     }
 
     /// Waits until something is to be done.
-    async fn wait(&mut self, next: Next, lease: Option<&dyn Lease>) -> Wake {
+    async fn wait(
+        &mut self,
+        next: Next,
+        lease: Option<&dyn Lease>,
+        mut alarm: Pin<&mut Sleep>,
+    ) -> Wake {
         let (Next::Register(at) | Next::Renew(at)) = next;
+        alarm.as_mut().reset(at);
         let watched = lease.filter(|_| matches!(next, Next::Renew(_)));
         let lost = async {
             match watched {
@@ -94,9 +109,12 @@ impl Keeper {
         };
         tokio::select! {
             biased;
-            release = wished(&mut self.wish) => if release { Wake::Release } else { Wake::Wished },
+            release = wished(&mut self.wish) => {
+                self.behind = true;
+                if release { Wake::Release } else { Wake::Wished }
+            }
             error = lost => Wake::Lost(error),
-            () = sleep_until(at) => Wake::Due,
+            () = alarm => Wake::Due,
         }
     }
 
@@ -107,8 +125,9 @@ impl Keeper {
         let _turn = WRITES.acquire().await;
         let (instance, generation) = self.wanted();
         let options = RegisterOptions::new(self.ttl);
-        let result = self.registry.register(&instance, options).await;
-        match result {
+        let work = self.registry.register(&instance, options);
+        let result = timeout(self.limit, work).await;
+        match self.named("register", result) {
             Ok(granted) => {
                 let ttl = granted.ttl();
                 *lease = Some(granted);
@@ -124,20 +143,44 @@ impl Keeper {
         }
     }
 
-    async fn update(&mut self, lease: &mut dyn Lease) -> Input {
+    async fn update(&mut self, lease: &mut dyn Lease, alarm: Pin<&mut Sleep>) -> Input {
         let (instance, generation) = self.wanted();
-        match lease.update(&instance).await {
-            Ok(()) => {
-                self.wrote(generation, None);
-                // Not every backend prolongs a lease when its record is written.
-                renew(lease).await
-            }
-            Err(error) if refused(&error) => {
-                self.wrote(generation, Some(error));
-                renew(lease).await
-            }
+        let result = timeout(self.limit, lease.update(&instance)).await;
+        match self.named("update", result) {
+            Ok(()) => self.wrote(generation, None),
+            Err(error) if refused(&error) => self.wrote(generation, Some(error)),
+            Err(error) => return Input::RenewFailed(error),
+        }
+        // Not every backend prolongs a lease when its record is written.
+        self.renew(lease, alarm).await
+    }
+
+    /// Borrows the alarm of the next beat, which is put off anyway.
+    async fn renew(&self, lease: &mut dyn Lease, mut alarm: Pin<&mut Sleep>) -> Input {
+        alarm.as_mut().reset(Instant::now() + self.limit);
+        let result = tokio::select! {
+            biased;
+            result = lease.renew() => Ok(result),
+            () = alarm => Err(()),
+        };
+        match self.named("renew", result) {
+            Ok(()) => Input::Renewed,
             Err(error) => Input::RenewFailed(error),
         }
+    }
+
+    /// The result of an operation that was bounded, with an error that says of what.
+    fn named<T, Late>(
+        &self,
+        operation: &'static str,
+        result: Result<Result<T>, Late>,
+    ) -> Result<T> {
+        let result = result.unwrap_or_else(|_| Err(late(self.limit)));
+        result.map_err(|error| {
+            let key = self.wish.borrow().instance.key();
+            let driver = self.registry.profile().driver;
+            error.with_operation(operation, key).with_driver(driver)
+        })
     }
 
     async fn release(self, lease: Option<Box<dyn Lease>>) {
@@ -149,10 +192,13 @@ impl Keeper {
             None
         };
         let result = match lease {
-            Some(lease) => match lease.revoke().await {
-                Err(error) if error.kind() == ErrorKind::LeaseLost => Ok(()),
-                result => result,
-            },
+            Some(lease) => {
+                let result = timeout(self.limit, lease.revoke()).await;
+                match self.named("revoke", result) {
+                    Err(error) if error.kind() == ErrorKind::LeaseLost => Ok(()),
+                    result => result,
+                }
+            }
             None => Ok(()),
         };
         let from = self.standing.borrow().state;
@@ -170,6 +216,12 @@ impl Keeper {
     fn step(&mut self, input: Input) -> Next {
         let next = self.machine.step(input, Instant::now());
         let standing = self.machine.standing();
+        let live = standing.ttl.filter(|_| standing.state == State::Live);
+        if live.is_some() && live == self.shown_live {
+            // A beat is no news, and most steps are beats.
+            return next;
+        }
+        self.shown_live = live;
         let from = self.standing.borrow().state;
         if from != standing.state {
             self.tell(from, standing.state, standing.cause.as_ref());
@@ -211,7 +263,8 @@ impl Keeper {
         (wish.instance.clone(), wish.generation)
     }
 
-    fn wrote(&self, generation: u64, refusal: Option<Error>) {
+    fn wrote(&mut self, generation: u64, refusal: Option<Error>) {
+        self.behind = self.wish.borrow().generation > generation;
         self.progress.send_if_modified(|progress| {
             let news = progress.written < generation;
             if news {
@@ -236,13 +289,6 @@ async fn wished(wish: &mut watch::Receiver<Wish>) -> bool {
     match wish.changed().await {
         Ok(()) => wish.borrow_and_update().release,
         Err(_) => std::future::pending().await,
-    }
-}
-
-async fn renew(lease: &mut dyn Lease) -> Input {
-    match lease.renew().await {
-        Ok(()) => Input::Renewed,
-        Err(error) => Input::RenewFailed(error),
     }
 }
 

@@ -76,6 +76,30 @@ fn every_node_of_a_shared_record_is_an_instance() {
 }
 
 #[test]
+fn a_record_grows_with_its_nodes_and_not_with_their_square() {
+    let record = |pairs: usize, nodes: usize| {
+        let metadata: String = (0..pairs)
+            .map(|n| format!(r#","k{n}":"{}""#, "x".repeat(4000)))
+            .collect();
+        let nodes: String = (0..nodes)
+            .map(|n| format!(r#",{{"id":"n{n}","address":"h:1"}}"#))
+            .collect();
+        format!(
+            r#"{{"name":"a","metadata":{{{}}},"nodes":[{}]}}"#,
+            metadata.trim_start_matches(','),
+            nodes.trim_start_matches(',')
+        )
+    };
+    let many = decode(record(0, 5000).as_bytes()).expect("small nodes");
+    assert_eq!(many.len(), 5000);
+    assert!(decode(record(30, 20).as_bytes()).is_ok());
+    // A quarter of a megabyte that would take half a gigabyte.
+    let bomb = record(30, 4000);
+    assert!(bomb.len() < MAX_RECORD);
+    assert!(reason(bomb.as_bytes()).contains("4000 nodes"));
+}
+
+#[test]
 fn bad_records_are_refused_with_their_rule() {
     let deep = "[".repeat(10_000);
     let large = format!("\"{}\"", "x".repeat(1_500_000));

@@ -2,6 +2,8 @@
 
 use tokio::sync::OnceCell;
 
+use super::ensemble::{Ensemble, MEMBERS};
+use super::recipe::Setup;
 use super::{Recipe, Server};
 use crate::Missing;
 
@@ -12,6 +14,7 @@ pub const CONSUL: Recipe = Recipe {
     image_variable: "WAYPOST_IMAGE_CONSUL",
     address_variable: "WAYPOST_TEST_CONSUL",
     port: 8500,
+    datagrams: false,
     environment: &[],
     // Served once there is a leader and the agent has told it of itself.
     question: "GET /v1/health/service/consul?passing=1 HTTP/1.0\r\n\r\n",
@@ -24,6 +27,34 @@ pub const CONSUL_GUARDED: Recipe = Recipe {
     question: "GET /v1/health/service/consul?passing=1 HTTP/1.0\r\nX-Consul-Token: root\r\n\r\n",
     ..CONSUL
 };
+
+/// Consul as a cluster: each server is its own agent.
+pub const CONSUL_CLUSTER: Ensemble = Ensemble {
+    recipe: CONSUL,
+    setup: member,
+    question: "GET /v1/agent/self HTTP/1.0\r\n\r\n",
+    answer: "\"leader\":\"true\"",
+};
+
+fn member(names: &[String], place: usize) -> Setup {
+    let own = [
+        "-server".to_owned(),
+        format!("-bootstrap-expect={MEMBERS}"),
+        format!("-node={}", names[place]),
+        r#"-bind={{ GetInterfaceIP "eth0" }}"#.to_owned(),
+        "-client=0.0.0.0".to_owned(),
+        "-retry-interval=1s".to_owned(),
+        // Through published ports all clients have one address, whose 201st connection an agent
+        // would close; and elections need not wait as they do on small machines.
+        "-hcl=limits { http_max_conns_per_client = 4000 } performance { raft_multiplier = 1 }"
+            .to_owned(),
+    ];
+    let joined = names.iter().map(|name| format!("-retry-join={name}"));
+    Setup {
+        arguments: own.into_iter().chain(joined).collect(),
+        ..Setup::default()
+    }
+}
 
 /// The `host:port` of a Consul agent: what `WAYPOST_TEST_CONSUL` names, else a container that is started once and
 /// serves all tests of this process.

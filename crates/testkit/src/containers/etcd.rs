@@ -2,6 +2,8 @@
 
 use tokio::sync::OnceCell;
 
+use super::ensemble::Ensemble;
+use super::recipe::Setup;
 use super::{Recipe, Server};
 use crate::Missing;
 
@@ -12,10 +14,39 @@ pub const ETCD: Recipe = Recipe {
     image_variable: "WAYPOST_IMAGE_ETCD",
     address_variable: "WAYPOST_TEST_ETCD",
     port: 2379,
+    datagrams: false,
     environment: &[],
     question: "GET /health HTTP/1.0\r\n\r\n",
     answer: "\"health\":\"true\"",
 };
+
+/// etcd as a cluster.
+pub const ETCD_CLUSTER: Ensemble = Ensemble {
+    recipe: ETCD,
+    setup: member,
+    question: "GET /metrics HTTP/1.0\r\n\r\n",
+    answer: "\netcd_server_is_leader 1\n",
+};
+
+fn member(names: &[String], place: usize) -> Setup {
+    let name = &names[place];
+    let all: Vec<String> = names
+        .iter()
+        .map(|name| format!("{name}=http://{name}:2380"))
+        .collect();
+    Setup {
+        arguments: vec![
+            format!("--name={name}"),
+            "--listen-client-urls=http://0.0.0.0:2379".to_owned(),
+            "--listen-peer-urls=http://0.0.0.0:2380".to_owned(),
+            format!("--advertise-client-urls=http://{name}:2379"),
+            format!("--initial-advertise-peer-urls=http://{name}:2380"),
+            format!("--initial-cluster={}", all.join(",")),
+            "--initial-cluster-state=new".to_owned(),
+        ],
+        ..Setup::default()
+    }
+}
 
 /// The `host:port` of an etcd: what `WAYPOST_TEST_ETCD` names, else a container that is started once and
 /// serves all tests of this process.

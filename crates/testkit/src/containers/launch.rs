@@ -3,15 +3,15 @@
 use waypost_core::Result;
 
 use super::caller::Caller;
-use super::{Papers, Recipe, Server};
+use super::server::prepare;
+use super::{Papers, Recipe, Server, Setup};
 use crate::Missing;
 
 /// How one server is started, where its image's own arguments are not enough.
 #[derive(Debug, Clone)]
 pub struct Launch {
     pub(super) recipe: Recipe,
-    pub(super) arguments: Vec<String>,
-    pub(super) files: Vec<(String, String)>,
+    pub(super) setup: Setup,
     pub(super) caller: Option<Caller>,
 }
 
@@ -21,8 +21,7 @@ impl Launch {
     pub fn new(recipe: &Recipe) -> Self {
         Self {
             recipe: *recipe,
-            arguments: Vec::new(),
-            files: Vec::new(),
+            setup: Setup::default(),
             caller: None,
         }
     }
@@ -33,7 +32,8 @@ impl Launch {
         mut self,
         arguments: impl IntoIterator<Item = impl Into<String>>,
     ) -> Self {
-        self.arguments.extend(arguments.into_iter().map(Into::into));
+        let arguments = arguments.into_iter().map(Into::into);
+        self.setup.arguments.extend(arguments);
         self
     }
 
@@ -41,7 +41,7 @@ impl Launch {
     /// in the container may read it.
     #[must_use]
     pub fn with_file(mut self, path: impl Into<String>, text: impl Into<String>) -> Self {
-        self.files.push((path.into(), text.into()));
+        self.setup.files.push((path.into(), text.into()));
         self
     }
 
@@ -62,6 +62,7 @@ impl Launch {
     /// # Cancel safety
     /// As [`Server::start`].
     pub async fn start(self) -> Result<Server, Missing> {
-        Server::launch(self).await
+        prepare(&self.recipe).await?;
+        Server::start_as(self).await
     }
 }

@@ -1,4 +1,4 @@
-//! Removes a container when this process ends, however it ends.
+//! Removes a container or a network when this process ends, however it ends.
 
 use std::io;
 use std::process::{Child, Command, Stdio};
@@ -8,12 +8,26 @@ use std::process::{Child, Command, Stdio};
 pub(super) struct Reaper(Child);
 
 impl Reaper {
+    /// Of a container.
     pub(super) fn new(id: &str) -> io::Result<Self> {
+        Self::running(r#"exec docker rm --force --volumes "$0""#, id)
+    }
+
+    /// Of a network, which cannot go before the containers in it, whose reapers work meanwhile.
+    pub(super) fn of_network(name: &str) -> io::Result<Self> {
+        let script = r#"for _ in $(seq 100); do
+            docker network rm "$0" && exit
+            docker network inspect "$0" || exit
+            sleep 0.1
+        done"#;
+        Self::running(script, name)
+    }
+
+    fn running(script: &str, subject: &str) -> io::Result<Self> {
         // Signals to the whole foreground group (Ctrl-C) must not reach it before we are gone.
-        let script =
-            r#"trap "" INT TERM HUP QUIT; cat >/dev/null; exec docker rm --force --volumes "$0""#;
+        let script = format!(r#"trap "" INT TERM HUP QUIT; cat >/dev/null; {script}"#);
         Command::new("sh")
-            .args(["-c", script, id])
+            .args(["-c", &script, subject])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -25,7 +39,7 @@ impl Reaper {
 impl Drop for Reaper {
     fn drop(&mut self) {
         drop(self.0.stdin.take());
-        // Returns when the container is gone; without a docker command it is gone at once.
+        // Returns when it is gone; without a docker command it is gone at once.
         let _ = self.0.wait();
     }
 }

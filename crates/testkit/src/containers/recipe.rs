@@ -10,6 +10,9 @@ use tokio::time::timeout;
 use super::Server;
 use crate::Missing;
 
+/// Most bytes of an answer that are read.
+const MOST_BYTES: usize = 1 << 20;
+
 /// One backend: its image and how to tell that it serves.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
@@ -24,12 +27,27 @@ pub struct Recipe {
     pub address_variable: &'static str,
     /// The port inside the container.
     pub port: u16,
+    /// Whether the port takes datagrams as well as connections.
+    pub datagrams: bool,
     /// Variables of the container's environment.
     pub environment: &'static [(&'static str, &'static str)],
     /// Sent to the port, …
     pub(super) question: &'static str,
     /// … and what the answer contains once the server serves.
     pub(super) answer: &'static str,
+}
+
+/// What one server is given beyond its recipe.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Setup {
+    /// In place of the image's arguments.
+    pub(super) arguments: Vec<String>,
+    /// More variables.
+    pub(super) environment: Vec<(String, String)>,
+    /// A network, and its name there, which is the container's; else Docker's choice.
+    pub(super) place: Option<(String, String)>,
+    /// Files, with their paths, that are there before it starts.
+    pub(super) files: Vec<(String, String)>,
 }
 
 impl Recipe {
@@ -50,13 +68,30 @@ impl Recipe {
 
     /// Whether the server at this port of this machine serves.
     pub(super) async fn serves(&self, port: u16) -> bool {
+        let answer = self.ask(port, self.question, Some(self.answer)).await;
+        answer.is_some_and(|answer| answer.contains(self.answer))
+    }
+
+    /// What the server at this port of this machine answers, up to its end or to what is `enough`,
+    /// since some keep the connection open; nothing within a second is no answer.
+    pub(super) async fn ask(
+        &self,
+        port: u16,
+        question: &str,
+        enough: Option<&str>,
+    ) -> Option<String> {
         let asked = timeout(Duration::from_secs(1), async {
             let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-            stream.write_all(self.question.as_bytes()).await?;
+            stream.write_all(question.as_bytes()).await?;
             let mut answer = Vec::new();
-            stream.take(1 << 16).read_to_end(&mut answer).await?;
-            Ok::<_, std::io::Error>(String::from_utf8_lossy(&answer).contains(self.answer))
+            while answer.len() < MOST_BYTES && stream.read_buf(&mut answer).await? > 0 {
+                let heard = String::from_utf8_lossy(&answer);
+                if enough.is_some_and(|enough| heard.contains(enough)) {
+                    break;
+                }
+            }
+            Ok::<_, std::io::Error>(String::from_utf8_lossy(&answer).into_owned())
         });
-        matches!(asked.await, Ok(Ok(true)))
+        asked.await.ok()?.ok()
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use testcontainers::bollard::Docker;
 use testcontainers::bollard::exec::StartExecOptions;
 use testcontainers::bollard::models::{
-    ExecConfig, NetworkConnectRequest, NetworkDisconnectRequest,
+    ContainerInspectResponse, ExecConfig, NetworkConnectRequest, NetworkDisconnectRequest,
 };
 use testcontainers::bollard::query_parameters::KillContainerOptionsBuilder;
 use testcontainers::core::client::docker_client_instance;
@@ -74,14 +74,13 @@ impl Server {
     /// # Cancel safety
     /// As [`Server::start`].
     pub async fn start_with(recipe: &Recipe, arguments: &[&str]) -> Result<Self, Missing> {
+        prepare(recipe).await?;
         let arguments = arguments.iter().copied();
-        Self::launch(Launch::new(recipe).with_arguments(arguments)).await
+        Self::start_as(Launch::new(recipe).with_arguments(arguments)).await
     }
 
-    pub(super) async fn launch(launch: Launch) -> Result<Self, Missing> {
-        static SWEPT: OnceCell<()> = OnceCell::const_new();
-        image_is_here(&launch.recipe).await?;
-        SWEPT.get_or_init(sweep).await;
+    /// Starts a server after [`prepare`], and waits until it serves.
+    pub(super) async fn start_as(launch: Launch) -> Result<Self, Missing> {
         let port = free_port().map_err(|error| Missing::new(format!("no free port: {error}")))?;
         let mut server = Self {
             launch,
@@ -97,19 +96,30 @@ impl Server {
     }
 
     async fn create(&mut self) -> Result<()> {
-        let Launch { recipe, files, .. } = &self.launch;
+        let Launch { recipe, setup, .. } = &self.launch;
         let full = recipe.image();
         let (name, tag) = name_and_tag(&full);
         let image = GenericImage::new(name, tag)
             .with_mapped_port(self.port, recipe.port.tcp())
             .with_label(LABEL, std::process::id().to_string())
             .with_label(MACHINE, machine())
-            .with_cmd(self.launch.arguments.iter().cloned());
+            .with_cmd(setup.arguments.iter().cloned());
+        let image = match recipe.datagrams {
+            true => image.with_mapped_port(self.port, recipe.port.udp()),
+            false => image,
+        };
+        let image = match &setup.place {
+            Some((network, name)) => image.with_network(network).with_container_name(name),
+            None => image,
+        };
         let variables = recipe.environment.iter();
-        let image = variables.fold(image, |image, (name, value)| {
-            image.with_env_var(*name, *value)
-        });
-        let files = files.iter();
+        let variables = variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let image = variables
+            .chain(setup.environment.iter().cloned())
+            .fold(image, |image, (name, value)| {
+                image.with_env_var(name, value)
+            });
+        let files = setup.files.iter();
         let container = files
             .fold(image, |image, (path, text)| {
                 image.with_copy_to(path, text.clone().into_bytes())
@@ -381,6 +391,49 @@ impl Server {
         done.map_err(|error| self.fault("connect", error))
     }
 
+    /// Its process on this machine, whose namespaces are the container's.
+    pub(super) async fn process(&self) -> Result<i64> {
+        let state = self.inspect().await?.state;
+        state
+            .and_then(|state| state.pid)
+            .filter(|&process| process != 0)
+            .ok_or_else(|| {
+                Error::unavailable("it does not run").with_operation("find", self.name())
+            })
+    }
+
+    /// Its address within its network.
+    pub(super) async fn inner_address(&self) -> Result<String> {
+        let settings = self.inspect().await?.network_settings;
+        let networks = settings
+            .and_then(|settings| settings.networks)
+            .unwrap_or_default();
+        networks
+            .into_values()
+            .filter_map(|network| network.ip_address)
+            .find(|address| !address.is_empty())
+            .ok_or_else(|| {
+                Error::unavailable("it has no address").with_operation("find", self.name())
+            })
+    }
+
+    async fn inspect(&self) -> Result<ContainerInspectResponse> {
+        let docker = self.docker().await?;
+        let inspected = docker.inspect_container(self.id(), None).await;
+        inspected.map_err(|error| self.fault("inspect", error))
+    }
+
+    /// What its port answers to `question`; nothing within a second is no answer.
+    pub(super) async fn ask(&self, question: &str) -> Option<String> {
+        self.launch.recipe.ask(self.port, question, None).await
+    }
+
+    /// What others call it: its name within its network, else its recipe's.
+    fn name(&self) -> &str {
+        let place = self.launch.setup.place.as_ref();
+        place.map_or(self.launch.recipe.name, |(_, name)| name)
+    }
+
     fn container(&self) -> Result<&ContainerAsync<GenericImage>> {
         self.container.as_ref().ok_or_else(|| {
             Error::unavailable("a wipe took the container away and put no new one in its place")
@@ -414,6 +467,17 @@ impl Drop for Server {
             std::mem::forget(container);
         }
     }
+}
+
+/// Makes sure that the image is here, and once removes what earlier runs left behind.
+///
+/// # Errors
+/// [`Missing`] with the reason and the remedy.
+pub(super) async fn prepare(recipe: &Recipe) -> Result<(), Missing> {
+    static SWEPT: OnceCell<()> = OnceCell::const_new();
+    image_is_here(recipe).await?;
+    SWEPT.get_or_init(sweep).await;
+    Ok(())
 }
 
 async fn image_is_here(recipe: &Recipe) -> Result<(), Missing> {

@@ -223,3 +223,28 @@ fn namesakes_on_several_machines_are_all_found() {
         ]
     );
 }
+
+#[test]
+fn a_namesake_never_gets_the_id_of_another_record() {
+    let meta = || Value::Null;
+    let entries = vec![
+        entry("a", "m1", "10.0.0.1", 1, meta()),
+        entry("a", "m2", "10.0.0.2", 2, meta()),
+        entry("a@m2", "m3", "10.0.0.3", 3, meta()),
+    ];
+    let skipped = SkipLog::new();
+    let all = instances(&name("orders"), entries, &skipped);
+    let ids: Vec<&str> = all.iter().map(|one| one.node.id.as_str()).collect();
+    assert_eq!(ids, ["a", "a@m2"]);
+    assert_eq!(all[1].node.address.host(), "10.0.0.3");
+    assert_eq!(skipped.total(), 1);
+    // Nor do two namesakes get the same.
+    let all = read(vec![
+        entry("a", "m", "10.0.0.1", 1, meta()),
+        entry("a", "b@c", "10.0.0.2", 2, meta()),
+        entry("a@b", "m", "10.0.0.3", 3, meta()),
+        entry("a@b", "c", "10.0.0.4", 4, meta()),
+    ]);
+    let ids: Vec<&str> = all.iter().map(|(id, _)| id.as_str()).collect();
+    assert_eq!(ids, ["a", "a@b", "a@b@c"]);
+}

@@ -1,7 +1,5 @@
-use std::io::Write as _;
 use std::time::{Duration, SystemTime};
 
-use flate2::write::ZlibEncoder;
 use proptest::prelude::*;
 use waypost_core::{Address, Node, NodeId, ServiceName, Value};
 
@@ -137,24 +135,35 @@ fn tags_of_others_are_none_of_ours() {
     assert_eq!(faults(&tags), 1, "only `m` alone looks like one of ours");
 }
 
+/// That many MiB of zeros in two thousandths of it: one MiB, packed once, over and over again. The
+/// checksum behind them is missed by nobody who stops before.
+fn zeros(mebibytes: usize) -> Vec<u8> {
+    let (mut packed, zeros) = (Vec::with_capacity(1 << 16), vec![0; 1 << 20]);
+    let mut compress = Compress::new(Compression::best(), false);
+    compress
+        .compress_vec(&zeros, &mut packed, FlushCompress::Full)
+        .expect("room for all of it");
+    assert_eq!(compress.total_in(), 1 << 20);
+    [&[0x78, 0xda][..], &packed.repeat(mebibytes)].concat()
+}
+
 #[test]
 fn a_bomb_stops_at_the_limit() {
-    // 583 000 digits that stand for 300 MB.
-    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
-    let zeros = vec![0; 1 << 20];
-    for _ in 0..286 {
-        encoder.write_all(&zeros).expect("vector");
-    }
-    let packed = encoder.finish().expect("vector");
+    let packed = zeros(286);
     let digits: String = packed.iter().map(|byte| format!("{byte:02x}")).collect();
     assert!(digits.len() > 500_000, "{}", digits.len());
     let bomb = format!("e-{digits}");
     let version = tag("v-", b"1.0.0");
     let mut tags = vec![version.as_str()];
     tags.extend(std::iter::repeat_n(bomb.as_str(), 100));
-    let before = SystemTime::now();
-    let said = said(&tags);
-    let took = before.elapsed().unwrap_or_default();
+    // The quickest of several: on a busy machine each may be made to wait.
+    let timed = || {
+        let before = SystemTime::now();
+        let said = said(&tags);
+        (before.elapsed().unwrap_or_default(), said)
+    };
+    let quickest = (0..20).map(|_| timed()).min_by_key(|(took, _)| *took);
+    let (took, said) = quickest.expect("twenty");
     assert_eq!(said.version.as_deref(), Some("1.0.0"));
     assert_eq!(said.broken.len(), 100);
     assert!(
@@ -178,6 +187,10 @@ fn what_fits_exactly_is_read() {
     );
     let more = tag("v-", &[content, vec![b'1']].concat());
     assert_eq!(faults(&[&more]), 1);
+    let plain = "1".repeat(MAX_INFLATED);
+    assert_eq!(faults(&[&format!("v={plain}")]), 0);
+    assert_eq!(faults(&[&format!("v={plain}1")]), 1);
+    assert_eq!(faults(&[&format!("v={plain}"), "t={}"]), 1);
 }
 
 #[test]

@@ -222,15 +222,36 @@ async fn the_next_agent_is_asked_when_one_is_gone() {
     keeps.say("", Answer::Closes);
     lease.renew().await.expect("renewed elsewhere");
     assert_eq!(second.count("service/register"), 1);
-    let asked = agent.count("");
     lease.renew().await.expect("renewed there");
-    assert_eq!((agent.count(""), second.count("check/pass")), (asked, 1));
+    assert_eq!(
+        (agent.count("check/pass"), second.count("check/pass")),
+        (0, 1)
+    );
     lease
         .update(&instance().with_version("2"))
         .await
         .expect("updated there");
     lease.revoke().await.expect("revoked there");
     assert_eq!(second.count("service/deregister"), 1);
+}
+
+#[tokio::test]
+async fn an_agent_without_a_leader_is_left_when_another_has_one() {
+    let (keeps, other) = (Keeps::default(), Keeps::default());
+    let (agent, second) = (keeps.start().await, other.start().await);
+    let url = format!("consul://{},{}", agent.address, second.address);
+    let registry = crate::script::open(&url).await;
+    let mut lease = register(&*registry).await.expect("lease");
+    // During an election nobody has one.
+    keeps.say("status/leader", says(200, r#""""#));
+    lease.renew().await.expect("renewed here");
+    assert_eq!(second.count("service/register"), 0);
+    other.say("status/leader", says(200, r#""10.0.0.2:8300""#));
+    lease.renew().await.expect("renewed elsewhere");
+    assert_eq!(second.count("service/register"), 1);
+    let asked = agent.count("");
+    lease.renew().await.expect("renewed there");
+    assert_eq!(agent.count(""), asked);
 }
 
 #[tokio::test]
@@ -277,4 +298,23 @@ async fn the_token_is_in_the_header_and_nowhere_else() {
     keeps.say("", Answer::Closes);
     let error = register(&*registry).await.expect_err("gone");
     assert!(!format!("{error:?}").contains("S3CR3T"));
+}
+
+#[tokio::test]
+async fn an_agent_that_does_not_answer_is_asked_by_renewals_alone() {
+    let keeps = Keeps::default();
+    let agent = keeps.start().await;
+    let registry = agent.open("").await;
+    let mut lease = register(&*registry).await.expect("lease");
+    keeps.say("", Answer::Says(503, "retry-after: 7\r\n", "busy".into()));
+    let error = lease.renew().await.expect_err("busy");
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(7)), "{error}");
+    let asked = agent.count("");
+    let told = tokio::time::timeout(Duration::from_secs(2), lease.lost()).await;
+    assert!(told.is_err(), "{told:?}");
+    assert_eq!(agent.count(""), asked);
+    keeps.says.lock().expect("lock").clear();
+    lease.renew().await.expect("renewed");
+    keeps.change(|record| record["Meta"]["waypost-owner"] = json!("0123456789abcdef-1"));
+    assert_eq!(lease.lost().await.kind(), ErrorKind::LeaseLost);
 }

@@ -1,15 +1,19 @@
 //! go-micro's layout, in both directions.
 
+use flate2::{Compress, Compression, FlushCompress};
 use serde_json::{Value, json};
-use waypost_core::{Endpoint, Metadata};
+use waypost_core::{Endpoint, Metadata, Registry, WatchScope};
 use waypost_testkit::containers::CONSUL;
 
-use crate::support::{Raw, Verdict, given, instance, laws, name, open, register, shared, until};
+use crate::support::{
+    Raw, Verdict, given, instance, laws, name, open, register, shared, snapshot, until, watch,
+};
 
 laws! {
     what_we_register_is_in_go_micros_layout,
     what_go_micro_registers_is_read,
     broken_tags_hide_nothing,
+    what_consul_takes_and_no_rule_allows_hides_nothing,
     metadata_that_consul_refuses_costs_no_registration,
     an_unchanged_record_is_not_written_again,
 }
@@ -181,6 +185,73 @@ async fn broken_tags_hide_nothing() -> Verdict {
         .await
         .expect("deregistered");
     Verdict::Kept
+}
+
+async fn what_consul_takes_and_no_rule_allows_hides_nothing() -> Verdict {
+    let agent = given!(crate::support::own_agent(&CONSUL, "").await);
+    let registry = open(&format!("consul://{}", agent.address())).await;
+    let raw = Raw::new(&agent.address(), "");
+    let good = instance("good", 1);
+    let _lease = register(&*registry, &good).await;
+    let long = "x".repeat(300);
+    for name in ["a\r\nX: y", "nul\0", "..", ".", "x ", "a/../b", &long] {
+        let body = json!({"ID": "bad-name", "Name": name, "Address": "10.0.0.1", "Port": 1});
+        raw.put("agent/service/register", body).await;
+        assert_eq!(found(&*registry).await, ["good"], "{name:?}");
+    }
+    for (id, address, port) in [
+        ("id\r\nX: y", "10.0.0.1", 1),
+        ("bad-port", "10.0.0.1", 0),
+        ("no-port", "10.0.0.1", -1),
+        ("metadata", "169.254.169.254", 80),
+        ("metadata-hex", "0xa9fea9fe", 80),
+        ("url", "http://x", 80),
+    ] {
+        let body = json!({"ID": id, "Name": "good", "Address": address, "Port": port});
+        raw.put("agent/service/register", body).await;
+    }
+    let tags = ["v=2.0.0".to_owned(), bomb()];
+    let body = json!({"ID": "b-1", "Name": "bomb", "Address": "10.0.0.1", "Port": 1, "Tags": tags});
+    raw.put("agent/service/register", body).await;
+    let both = async || found(&*registry).await == ["bomb", "good"];
+    until("the bomb's record", both).await;
+    let bomb = registry.lookup(&name("bomb")).await.expect("found");
+    assert_eq!((bomb.len(), bomb[0].version.as_str()), (1, "2.0.0"));
+    assert_eq!(registry.lookup(&name("good")).await.expect("found"), [good]);
+    for one in registry.skipped().recent() {
+        assert!(!one.reason.contains(char::is_control), "{one:?}");
+    }
+    Verdict::Kept
+}
+
+/// The services that are listed, and that a watch of all begins with.
+async fn found(registry: &dyn Registry) -> Vec<String> {
+    let listed = registry.services().await.expect("services");
+    let mut watcher = watch(registry, WatchScope::All).await;
+    let mut watched: Vec<String> = snapshot(&mut watcher)
+        .await
+        .iter()
+        .map(|one| one.service.to_string())
+        .collect();
+    watched.sort();
+    watched.dedup();
+    assert_eq!(
+        listed.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        watched
+    );
+    watched
+}
+
+/// A tag of 583 KB that stands for 300 MB: one MiB, packed once, over and over again.
+fn bomb() -> String {
+    let (mut packed, zeros) = (Vec::with_capacity(1 << 16), vec![0; 1 << 20]);
+    let mut compress = Compress::new(Compression::best(), false);
+    compress
+        .compress_vec(&zeros, &mut packed, FlushCompress::Full)
+        .expect("room for all of it");
+    let all = [&[0x78, 0xda][..], &packed.repeat(286)].concat();
+    let digits = all.iter().map(|byte| format!("{byte:02x}"));
+    format!("e-{}", digits.collect::<String>())
 }
 
 async fn metadata_that_consul_refuses_costs_no_registration() -> Verdict {

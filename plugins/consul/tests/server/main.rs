@@ -7,6 +7,7 @@
 
 mod layout;
 mod limits;
+mod moving;
 mod removal;
 mod rights;
 mod secured;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         rights::LAWS,
         secured::LAWS,
         limits::LAWS,
+        moving::LAWS,
     ];
     let trials = laws.concat().into_iter().map(|law| trial(law, &runtime));
     libtest_mimic::run(&arguments, trials.collect()).exit_code()

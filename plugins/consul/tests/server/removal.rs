@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::time::timeout;
-use waypost_core::{Change, ErrorKind, Event, WatchScope};
+use waypost_core::{Change, ErrorKind, Event, RegisterOptions, WatchScope};
 use waypost_testkit::containers::CONSUL;
 
 use crate::support::{
@@ -17,6 +17,7 @@ laws! {
     a_loss_is_told_beyond_the_limit_of_queries_too,
     odd_ids_are_removed_for_good,
     a_wiped_agent_is_noticed_and_served_anew,
+    an_expired_record_is_seen_again_when_it_is_registered_anew,
 }
 
 async fn another_agents_record_is_taken_from_the_servers() -> Verdict {
@@ -119,5 +120,26 @@ async fn a_wiped_agent_is_noticed_and_served_anew() -> Verdict {
         news(&mut watcher).await.expect("news"),
         Event::Changed(changes)
     );
+    Verdict::Kept
+}
+
+/// An agent keeps the status of a check that it has, whatever a registration says.
+async fn an_expired_record_is_seen_again_when_it_is_registered_anew() -> Verdict {
+    let address = given!(shared().await);
+    let former = open(&format!("consul://{address}")).await;
+    let record = instance("revived", 1);
+    let options = RegisterOptions::new(Duration::from_secs(1));
+    let lease = former.register(&record, options).await.expect("registered");
+    let revived = name("revived");
+    until("it has expired", || async {
+        former.lookup(&revived).await.expect("an answer").is_empty()
+    })
+    .await;
+    drop(lease);
+    // Another process, and so another owner in the record.
+    let later = open(&format!("consul://{address}")).await;
+    let registered = timeout(SOON, register(&*later, &record)).await;
+    let _lease = registered.expect("at the first try");
+    assert_eq!(later.lookup(&revived).await.expect("found"), [record]);
     Verdict::Kept
 }

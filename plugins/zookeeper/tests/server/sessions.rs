@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 use waypost_core::{ErrorKind, RegisterOptions};
-use waypost_testkit::proxy::Proxy;
+use waypost_testkit::proxy::{Manner, Proxy};
 
 use crate::help::{
     LEAST, SOON, Verdict, at, client, given, instance, laws, name, own_server, register,
@@ -17,6 +17,8 @@ laws! {
     a_lost_connection_writes_nothing,
     an_outage_does_not_count_against_the_ttl,
     an_expired_session_is_replaced_once_for_all,
+    a_session_that_the_server_forgot_is_not_waited_for,
+    a_session_that_is_cut_off_is_kept_while_the_server_keeps_it,
     a_connection_too_many_is_explained,
     a_closed_registry_leaves_nothing,
 }
@@ -146,6 +148,56 @@ async fn an_expired_session_is_replaced_once_for_all() -> Verdict {
     sleep(Duration::from_millis(500)).await;
     let seen = registry.lookup(&name("expired")).await.expect("lookup");
     assert_eq!(seen.len(), again.len(), "old leases take nothing with them");
+    Verdict::Kept
+}
+
+/// Of a session that the client itself would not give up for the length of a law.
+const LONG: Duration = Duration::from_secs(40);
+
+async fn a_session_that_the_server_forgot_is_not_waited_for() -> Verdict {
+    let mut server = given!(own_server(&[]).await);
+    let registry = at(&server.address()).await;
+    let one = instance("forgotten", 1);
+    let mut lease = register_for(&*registry, &one, LONG).await;
+    server.wipe().await.expect("wipe");
+    // Waits for the connection at first, and for an answer about the session later.
+    let start = Instant::now();
+    let told = loop {
+        match timeout(SOON / 2, lease.renew()).await {
+            Ok(Err(error)) if error.kind() == ErrorKind::LeaseLost => break error,
+            _ => assert!(start.elapsed() < LONG / 2, "the session is waited for"),
+        }
+        sleep(Duration::from_millis(200)).await;
+    };
+    assert!(told.to_string().contains("session has expired"), "{told}");
+    let _again = register_for(&*registry, &one, LONG).await;
+    let seen = registry.lookup(&one.service).await.expect("lookup");
+    assert_eq!(seen, [one]);
+    Verdict::Kept
+}
+
+async fn a_session_that_is_cut_off_is_kept_while_the_server_keeps_it() -> Verdict {
+    let server = given!(own_server(&[]).await);
+    let proxy = Proxy::start(server.address()).await.expect("a proxy");
+    let raw = client(&server.address()).await;
+    let registry = at(&proxy.address()).await;
+    let one = instance("kept", 1);
+    let mut lease = register_for(&*registry, &one, LONG).await;
+    let before = stat(&raw, &one).await;
+    // The client waits ever longer; others of the process do not.
+    proxy.behave(Manner::Refuse);
+    sleep(Duration::from_secs(8)).await;
+    proxy.mend();
+    until("it is read again", || async {
+        let seen = registry.lookup(&one.service).await;
+        seen.is_ok_and(|seen| seen.len() == 1)
+    })
+    .await;
+    timeout(LONG / 2, lease.renew())
+        .await
+        .expect("in time")
+        .expect("renew");
+    assert_eq!(stat(&raw, &one).await, before, "nothing is written");
     Verdict::Kept
 }
 

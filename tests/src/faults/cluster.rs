@@ -1,0 +1,251 @@
+//! What happens to a cluster of three: its leader falls, a member is cut off, links are bad.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use waypost_core::{
+    Address, Instance, Node, NodeId, Registration, RegistrationOptions, ServiceName,
+};
+use waypost_testkit::Missing;
+use waypost_testkit::proxy::Link;
+
+use crate::backend::{Backend, Clustered, Kind};
+use crate::bounds::{B as CAP, Bound, EPSILON, K as SILENT, NONE, refresh};
+use crate::house::{House, Shape, connect, service};
+use crate::observe::Writes;
+use crate::{Result, ensure};
+
+use super::{Fault, patience, seconds};
+
+/// The ttl in a cluster. What a frozen leader was told last may be as old as a renewal, and it must
+/// not believe it expired when it wakes up.
+const TTL: Duration = Duration::from_secs(6);
+/// How long a leader is gone: longer than an election, and, with a renewal, shorter than the ttl.
+const GONE: Duration = Duration::from_secs(3);
+/// How long it is frozen when it is to believe that everything has expired.
+const LONG: Duration = Duration::from_secs(15);
+/// How long bad links are used.
+const BAD: Duration = Duration::from_secs(20);
+/// The share of packets that a bad link loses.
+const LOST: f64 = 0.05;
+
+/// A fault and how often it is repeated.
+pub type Repeated<B> = (usize, Fault<B>);
+
+/// The faults of a cluster. Long ones first, so that the last to end is a short one.
+#[must_use]
+pub fn cluster<K: Kind>() -> Vec<Repeated<Clustered<K>>> {
+    let shape = Shape {
+        ttl: TTL,
+        ..Shape::PLAIN
+    };
+    vec![
+        (
+            20,
+            Fault {
+                name: named::<K>("F17_leader_falls"),
+                law: "a leader that dies or freezes removes nobody and fails no read, and writes \
+                      go on when there is another",
+                bound: limit("ELECTION + HOLD + EPSILON", K::ELECTION + K::HOLD + EPSILON),
+                shape,
+                run: |house| Box::pin(leader_falls(house)),
+            },
+        ),
+        (
+            3,
+            Fault {
+                name: named::<K>("F17_leader_frozen_beyond_the_ttl"),
+                law: "a leader that wakes up after more than a ttl fails no read, and what it \
+                      removes returns within a third of a renewal",
+                bound: limit(
+                    "MISSING + R / 3 + EPSILON",
+                    K::MISSING + refresh(TTL) / 3 + EPSILON,
+                ),
+                shape,
+                run: |house| Box::pin(leader_frozen(house)),
+            },
+        ),
+        (
+            K::CUTS,
+            Fault {
+                name: named::<K>("F18_member_without_its_peers"),
+                law: "who is at a member that lost its peers moves to another, and loses no record",
+                bound: limit("K + ELECTION + B", SILENT + K::ELECTION + CAP),
+                shape,
+                run: |house| Box::pin(isolated(house)),
+            },
+        ),
+        (
+            1,
+            Fault {
+                name: named::<K>("F21_slow_and_lossy_links"),
+                law: "slow clients and links that lose packets remove nobody",
+                bound: limit("NONE", NONE),
+                shape: Shape {
+                    ttl: Duration::from_secs(10),
+                    ..Shape::PROXIED
+                },
+                run: |house| Box::pin(lossy(house)),
+            },
+        ),
+    ]
+}
+
+/// The name of a fault on this kind of cluster, which lives as long as the program.
+fn named<K: Kind>(fault: &str) -> &'static str {
+    format!("{}_{fault}", K::NAME).leak()
+}
+
+fn limit(formula: &'static str, limit: Duration) -> Bound {
+    Bound {
+        formula,
+        limit: limit.as_secs_f64(),
+        unit: "s",
+    }
+}
+
+/// Returns the longest time without a write.
+async fn leader_falls<K: Kind>(house: &mut House<Clustered<K>>) -> Result<f64> {
+    let writes = writing(house).await?;
+    if house.backend.strikes().is_multiple_of(2) {
+        house.backend.kill().await?;
+        house.history.note("leader", "is killed");
+        sleep(GONE).await;
+        house.backend.start().await?;
+        house.history.note("leader", "serves again");
+    } else {
+        house.backend.pause().await?;
+        house.history.note("leader", "is frozen");
+        sleep(GONE).await;
+        house.backend.unpause().await?;
+        house.history.note("leader", "goes on");
+    }
+    house.healed(patience(CAP + EPSILON)).await?;
+    sleep(EPSILON).await;
+    let gap = writes.gap();
+    house
+        .history
+        .note("writer", format!("longest gap {gap:.2?}"));
+    nobody_was_removed(house)?;
+    seconds(gap)
+}
+
+/// Returns the longest time for which a record was missing.
+async fn leader_frozen<K: Kind>(house: &mut House<Clustered<K>>) -> Result<f64> {
+    house.backend.pause().await?;
+    house.history.note("leader", "is frozen");
+    sleep(LONG).await;
+    nobody_was_removed(house)?;
+    house.backend.unpause().await?;
+    house.history.note("leader", "goes on");
+    sleep(2 * EPSILON).await;
+    house.healed(patience(CAP + EPSILON)).await?;
+    seconds(longest_absence(house))
+}
+
+/// Returns how long it took until everybody saw what was written without the member.
+async fn isolated<K: Kind>(house: &mut House<Clustered<K>>) -> Result<f64> {
+    packets_can_be_dropped(house).await?;
+    let leader = house.backend.cluster().leader().await?;
+    let spared = (!K::LEADER_IS_MISSED).then_some(leader);
+    let lost = house.backend.busiest(spared).await?;
+    house.backend.cluster().isolate(lost).await?;
+    let begun = Instant::now();
+    let role = if lost == leader { "leader" } else { "follower" };
+    house
+        .history
+        .note("network", format!("cut member {lost}, a {role}, off"));
+    let others: Vec<usize> = (0..3).filter(|place| *place != lost).collect();
+    let majority = connect(&house.backend.url_of(&others, &house.namespace)).await?;
+    let id = NodeId::new(&format!("late-{:x}", fastrand::u32(..)))?;
+    let late = Node::new(id.clone(), Address::new("127.0.0.1:22001")?);
+    let options = RegistrationOptions::new().with_ttl(TTL);
+    let late = Registration::start(majority, Instance::new(service(), late), options)?;
+    let bound = SILENT + K::ELECTION + CAP;
+    let seen = house
+        .all_see("the late one", patience(bound), |set| set.contains_key(&id))
+        .await;
+    let took = seen.map(|_| begun.elapsed());
+    house.backend.cluster().mend().await?;
+    house.history.note("network", "mended");
+    let took = took?;
+    let noticed = house
+        .readers
+        .iter()
+        .any(|reader| !reader.account().stale.is_empty())
+        || house
+            .watched
+            .iter()
+            .any(|watched| !watched.failures().is_empty());
+    ensure(noticed, || "nobody who looks on was at that member")?;
+    nobody_was_removed(house)?;
+    late.release().await?;
+    house.healed(patience(CAP + EPSILON)).await?;
+    seconds(took)
+}
+
+/// Returns the longest time for which a record was missing.
+async fn lossy<K: Kind>(house: &mut House<Clustered<K>>) -> Result<f64> {
+    packets_can_be_dropped(house).await?;
+    let link = Link::default()
+        .with_latency(Duration::from_millis(200))
+        .with_jitter(Duration::from_millis(100));
+    house.ways()?.shape("200 ms +- 100 ms", &link);
+    house.backend.cluster().lose(LOST).await?;
+    house.history.note("network", "loses one packet of twenty");
+    sleep(BAD).await;
+    let missing = longest_absence(house);
+    house.backend.cluster().mend().await?;
+    house.ways()?.mend();
+    house.healed(patience(CAP + EPSILON)).await?;
+    seconds(missing)
+}
+
+/// Somebody who writes as fast as it goes, and does.
+async fn writing<K: Kind>(house: &House<Clustered<K>>) -> Result<Writes> {
+    let name = ServiceName::new("written")?;
+    let writes = Writes::start(house.client().await?, name, TTL, house.history.clone());
+    let begun = Instant::now();
+    while writes.written() < 5 {
+        ensure(
+            begun.elapsed() < patience(EPSILON),
+            || "nothing can be written before",
+        )?;
+        sleep(EPSILON / 20).await;
+    }
+    Ok(writes)
+}
+
+/// Where they cannot the fault is left out, with the reason.
+async fn packets_can_be_dropped<K: Kind>(house: &House<Clustered<K>>) -> Result<()> {
+    Ok(house
+        .backend
+        .cluster()
+        .mend()
+        .await
+        .map_err(Missing::from)?)
+}
+
+fn longest_absence<K: Kind>(house: &House<Clustered<K>>) -> Duration {
+    let nodes = (0..3).flat_map(|place| house.nodes(place));
+    let absences = nodes.map(|node| house.lookups.absence(node, house.begun));
+    absences.max().unwrap_or_default()
+}
+
+/// No lookup missed a node for longer than may be, and no watch told of a removal where none may be.
+fn nobody_was_removed<K: Kind>(house: &House<Clustered<K>>) -> Result<()> {
+    let missing = longest_absence(house);
+    ensure(missing <= K::MISSING, || {
+        format!("a record was missing for {missing:?}")
+    })?;
+    if !K::MISSING.is_zero() {
+        return Ok(());
+    }
+    for watched in &house.watched {
+        let removed = watched.removed();
+        ensure(removed == 0, || {
+            format!("{} told of {removed} removals", watched.name())
+        })?;
+    }
+    Ok(())
+}
