@@ -9,7 +9,7 @@ use crate::build::build;
 use crate::tools;
 
 /// The servers that there are runs for, in their order.
-const SERVERS: &[&str] = &["etcd", "zookeeper"];
+const SERVERS: &[&str] = &["etcd", "consul", "zookeeper"];
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {

@@ -10,8 +10,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::error::{Fault, How};
 
-/// Largest answer, unpacked: about 20 000 instances of one service.
-const MAX_BODY: usize = 48 << 20;
+/// Largest answer, unpacked: about 13 000 instances of one service.
+const MAX_BODY: usize = 32 << 20;
 /// What is larger is read one answer after the other: of many endless ones at once each may come to
 /// the limit, and all of them to as much as one.
 const LARGE: usize = 1 << 20;

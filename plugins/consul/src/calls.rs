@@ -50,6 +50,15 @@ pub(crate) struct Sighting {
     pub(crate) since: Since,
 }
 
+/// Why we may see everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rights {
+    /// Everybody may.
+    Unruled,
+    /// The token may, from some moment on: what was read before proves nothing.
+    Granted,
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Question<'a> {
@@ -202,12 +211,25 @@ impl Agent {
         Read::of(&answer, checks, Vec::is_empty)
     }
 
-    /// Proves that nothing was hidden from us: that the token may read the service, or all those
+    /// What was read of a service, unless it is empty and could have been hidden: then it is read
+    /// once more, since the rights may have come after the first reading.
+    pub(crate) async fn proven(
+        &self,
+        service: &str,
+        read: Read<Vec<Entry>>,
+    ) -> Result<Read<Vec<Entry>>> {
+        if !read.what.is_empty() || self.prove(service).await? == Rights::Unruled {
+            return Ok(read);
+        }
+        self.entries(service, &Since::Now).await
+    }
+
+    /// Proves that nothing is hidden from us: that the token may read the service, or all those
     /// whose names begin so, and the nodes. An agent answers `200 []` to who may not.
     ///
     /// # Errors
     /// `Denied` when it may not; `Unavailable` when that cannot be told.
-    pub(crate) async fn prove(&self, service: &str) -> Result<()> {
+    pub(crate) async fn prove(&self, service: &str) -> Result<Rights> {
         let question = |resource, segment| Question {
             resource,
             access: "read",
@@ -218,7 +240,7 @@ impl Agent {
         let answer = self.send(request).await.map_err(error::of)?;
         match (answer.status.as_u16(), answer.text()) {
             (200, _) => {}
-            (401, text) if text.contains("ACL support disabled") => return Ok(()),
+            (401, text) if text.contains("ACL support disabled") => return Ok(Rights::Unruled),
             (404 | 405, _) => {
                 return Err(Error::unavailable(format!(
                     "{}: the agent shows nothing, and cannot say whether that is all there is",
@@ -229,7 +251,7 @@ impl Agent {
         }
         let rulings: Vec<Ruling> = answer.json().map_err(error::of)?;
         match rulings.iter().find(|ruling| !ruling.allow) {
-            None if rulings.len() == questions.len() => Ok(()),
+            None if rulings.len() == questions.len() => Ok(Rights::Granted),
             Some(ruling) if ruling.resource == "service" => Err(error::hidden(
                 answer.peer(),
                 &format!("service {service:?}"),

@@ -96,7 +96,7 @@ async fn is_beyond_us(agent: &Agent, service: &str, id: &str, owner: &Owner) -> 
         return Ok(true);
     }
     match agent.prove(service).await {
-        Ok(()) => Ok(false),
+        Ok(_) => Ok(false),
         Err(error) if error.kind() == ErrorKind::Denied => Ok(true),
         Err(error) => Err(error),
     }

@@ -10,6 +10,7 @@ use waypost_core::{
     ServiceName, SkipLog, WatchScope,
 };
 
+use crate::calls::Rights;
 use crate::config::{Config, MAX_TTL, PROFILE};
 use crate::error;
 use crate::feed::{Hub, Subscription};
@@ -104,27 +105,34 @@ impl Shared {
 
     async fn lookup(&self, agent: Agent, service: &ServiceName) -> Result<Vec<Instance>> {
         let instances = self.live(&agent, service).await?;
-        if instances.is_empty() {
-            agent.prove(service.as_str()).await?;
+        if !instances.is_empty() || agent.prove(service.as_str()).await? == Rights::Unruled {
+            return Ok(instances);
         }
-        Ok(instances)
+        // The rights may have come after they were read.
+        self.live(&agent, service).await
     }
 
     async fn services(&self, agent: Agent) -> Result<Vec<ServiceName>> {
+        let live = self.live_services(&agent).await?;
+        if !live.is_empty() || agent.prove(&self.only).await? == Rights::Unruled {
+            return Ok(live);
+        }
+        // As above.
+        self.live_services(&agent).await
+    }
+
+    async fn live_services(&self, agent: &Agent) -> Result<Vec<ServiceName>> {
         let names = agent.names(&self.only).await?.what;
         let names: Vec<_> = names.iter().filter_map(|name| self.name(name)).collect();
         let mut live: Vec<ServiceName> = stream::iter(names)
             .map(|name| async {
-                let is_live = !self.live(&agent, &name).await?.is_empty();
+                let is_live = !self.live(agent, &name).await?.is_empty();
                 Ok::<_, Error>(is_live.then_some(name))
             })
             .buffer_unordered(READS_AT_ONCE)
             .try_filter_map(|name| std::future::ready(Ok(name)))
             .try_collect()
             .await?;
-        if live.is_empty() {
-            agent.prove(&self.only).await?;
-        }
         live.sort();
         Ok(live)
     }

@@ -59,9 +59,10 @@ async fn strike(agent: Agent, key: &InstanceKey, removed: bool) -> Result<()> {
     if removed && wait_for_end(&agent, key, &any).await?.is_empty() {
         return Ok(());
     }
-    let read = agent.entries(key.service.as_str(), &Since::Now).await?;
-    if read.what.is_empty() && !removed {
-        agent.prove(key.service.as_str()).await?;
+    let service = key.service.as_str();
+    let mut read = agent.entries(service, &Since::Now).await?;
+    if !removed {
+        read = agent.proven(service, read).await?;
     }
     for entry in read.what {
         if entry.service.name == key.service.as_str() && entry.is_of(key.node.as_str()) {

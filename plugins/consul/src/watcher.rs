@@ -10,8 +10,10 @@ use waypost_core::{
 };
 use waypost_plugin_kit::{Known, Publisher, Task, channel};
 
+use crate::calls::Rights;
 use crate::config::PROFILE;
 use crate::error;
+use crate::feed::Subscription;
 use crate::http::{Agent, Since};
 use crate::record;
 use crate::registry::{READS_AT_ONCE, Shared};
@@ -61,9 +63,7 @@ async fn follow_one(
 ) -> Result<Infallible> {
     let first = |agent: Agent| async move {
         let read = agent.entries(service.as_str(), &Since::Now).await?;
-        if read.what.is_empty() {
-            agent.prove(service.as_str()).await?;
-        }
+        let read = agent.proven(service.as_str(), read).await?;
         Ok((agent, read))
     };
     let (agent, read) = shared.agents.any(first).await?;
@@ -74,20 +74,16 @@ async fn follow_one(
     loop {
         rounds.turn().await;
         let read = agent.entries(service.as_str(), rounds.since()).await;
-        let read = read.inspect_err(|_| agent.leave())?;
-        let is_empty = read.what.is_empty();
+        let mut read = read.inspect_err(|_| agent.leave())?;
+        let unwritten = read.index == rounds.index();
+        if read.what.is_empty() && !known.is_empty() && !unwritten {
+            read = agent.proven(service.as_str(), read).await?;
+        }
         let live = record::instances(service, read.what, &shared.skipped);
         let changes = known.replace(live);
-        if changes
-            .iter()
-            .any(|change| matches!(change, Change::Remove(_)))
-        {
-            if read.index == rounds.index() {
-                return Err(error::vanished());
-            }
-            if is_empty {
-                agent.prove(service.as_str()).await?;
-            }
+        let is_removal = |change: &Change| matches!(change, Change::Remove(_));
+        if unwritten && changes.iter().any(is_removal) {
+            return Err(error::vanished());
         }
         publisher.publish(told(changes));
         rounds.answered(read.index);
@@ -115,10 +111,11 @@ impl<'a> Many<'a> {
     async fn follow(mut self, only: Option<&ServiceName>) -> Result<Infallible> {
         let mut feed = self.shared.subscribe(only);
         self.read(&*feed.next().await?, only).await?;
-        self.known.replace(self.instances());
-        if self.known.is_empty() {
-            self.prove(only).await?;
+        if self.instances().is_empty() && self.prove(only).await? == Rights::Granted {
+            // The rights may have come after that was read.
+            feed = self.read_anew(only).await?;
         }
+        self.known.replace(self.instances());
         self.publisher
             .publish(Event::Snapshot(self.known.instances()));
         loop {
@@ -127,10 +124,11 @@ impl<'a> Many<'a> {
                 self.publisher.publish(Event::Confirmed);
                 continue;
             }
-            let changes = self.known.replace(self.instances());
-            if self.known.is_empty() && !changes.is_empty() {
-                self.prove(only).await?;
+            let ends = self.instances().is_empty() && !self.known.is_empty();
+            if ends && self.prove(only).await? == Rights::Granted {
+                feed = self.read_anew(only).await?;
             }
+            let changes = self.known.replace(self.instances());
             self.publisher.publish(told(changes));
         }
     }
@@ -142,7 +140,15 @@ impl<'a> Many<'a> {
             .collect()
     }
 
-    async fn prove(&self, only: Option<&ServiceName>) -> Result<()> {
+    /// Reads everything by a scan that begins now.
+    async fn read_anew(&mut self, only: Option<&ServiceName>) -> Result<Subscription> {
+        let mut feed = self.shared.subscribe(only);
+        self.seen.clear();
+        self.read(&*feed.next().await?, only).await?;
+        Ok(feed)
+    }
+
+    async fn prove(&self, only: Option<&ServiceName>) -> Result<Rights> {
         let service = only.map_or(self.shared.only.as_str(), ServiceName::as_str);
         let prove = |agent: Agent| async move { agent.prove(service).await };
         self.shared.agents.any(prove).await

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_millis(300);
 const CLOSES: Duration = Duration::from_millis(800);
 
 /// How long what was seen is told again, before the servers are looked at anew: each look dials.
-const SEEN: Duration = Duration::from_secs(10);
+const SEEN: Duration = Duration::from_secs(30);
 
 /// What was seen of the servers from outside.
 #[derive(Debug, Default)]

@@ -19,8 +19,12 @@ use crate::session::Session;
 /// one by default.
 const MAX_SESSIONS: usize = 4;
 
-/// How long after a failure to open a session nothing is dialled.
-const AGAIN: Duration = Duration::from_secs(1);
+/// How long after a failure to open a session nothing is dialled, …
+const AGAIN: Duration = Duration::from_millis(250);
+/// … and how long while the failures are young: those who ask have not learnt yet to ask seldom.
+const AGAIN_AT_FIRST: Duration = Duration::from_millis(1_500);
+/// Until then failures are young.
+const YOUNG: Duration = Duration::from_secs(5);
 
 type Opening = BoxFuture<'static, Result<Arc<Session>>>;
 
@@ -29,8 +33,24 @@ type Opening = BoxFuture<'static, Result<Arc<Session>>>;
 pub(crate) struct Sessions {
     config: Arc<Config>,
     slots: Mutex<BTreeMap<Duration, Slot>>,
-    /// The latest failure to open a session.
-    failure: Mutex<Option<(Instant, Error)>>,
+    /// The latest failure to open a session, if no try has succeeded since.
+    failure: Mutex<Option<Failure>>,
+}
+
+#[derive(Debug)]
+struct Failure {
+    /// The first one of a row.
+    since: Instant,
+    at: Instant,
+    error: Error,
+}
+
+impl Failure {
+    /// Whether it is too early to try again.
+    fn is_fresh(&self) -> bool {
+        let young = self.at - self.since < YOUNG;
+        self.at.elapsed() < if young { AGAIN_AT_FIRST } else { AGAIN }
+    }
 }
 
 #[derive(Debug)]
@@ -92,9 +112,8 @@ impl Sessions {
             };
             (timeout, opening)
         };
-        let session = opening.await.inspect_err(|error| {
-            *self.failure() = Some((Instant::now(), error.clone()));
-        })?;
+        let session = opening.await.inspect_err(|error| self.failed(error))?;
+        *self.failure() = None;
         let mut slots = self.slots();
         match slots.get(&timeout).and_then(Slot::usable) {
             Some(session) => Ok(Arc::clone(session)),
@@ -112,10 +131,10 @@ impl Sessions {
         slots: &mut BTreeMap<Duration, Slot>,
         timeout: Duration,
     ) -> Result<Shared<Opening>> {
-        if let Some((at, error)) = &*self.failure()
-            && at.elapsed() < AGAIN
+        if let Some(failure) = &*self.failure()
+            && failure.is_fresh()
         {
-            return Err(error.clone());
+            return Err(failure.error.clone());
         }
         let opening = open(Arc::clone(&self.config), timeout).boxed().shared();
         if let Some(weak) = opening.downgrade() {
@@ -177,7 +196,14 @@ impl Sessions {
         Err(error::translate(&lost))
     }
 
-    fn failure(&self) -> MutexGuard<'_, Option<(Instant, Error)>> {
+    fn failed(&self, error: &Error) {
+        let (at, error) = (Instant::now(), error.clone());
+        let mut failure = self.failure();
+        let since = failure.as_ref().map_or(at, |failure| failure.since);
+        *failure = Some(Failure { since, at, error });
+    }
+
+    fn failure(&self) -> MutexGuard<'_, Option<Failure>> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

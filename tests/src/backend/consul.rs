@@ -49,7 +49,7 @@ pub struct Consul {
 impl Backend for Consul {
     const NAME: &str = "consul";
     const SLACK: Duration = Duration::from_secs(1);
-    const WRITES_A_SECOND: usize = 400;
+    const WRITES_A_SECOND: usize = 200;
     const TELLS_EVERY_CHANGE: bool = false;
     const RETURNS_EXPIRED: bool = true;
 

@@ -12,7 +12,7 @@ use waypost_testkit::proxy::Link;
 use crate::backend::{Backend, Clustered, Kind};
 use crate::bounds::{B as CAP, Bound, EPSILON, K as SILENT, NONE, refresh};
 use crate::house::{House, Shape, connect, service};
-use crate::observe::Writes;
+use crate::observe::{Eye as _, Watched, Writes};
 use crate::{Result, ensure};
 
 use super::{Fault, patience, seconds};
@@ -149,13 +149,14 @@ async fn isolated<K: Kind>(house: &mut House<Clustered<K>>) -> Result<f64> {
     let leader = house.backend.cluster().leader().await?;
     let spared = (!K::LEADER_IS_MISSED).then_some(leader);
     let lost = house.backend.busiest(spared).await?;
+    let others: Vec<usize> = (0..3).filter(|place| *place != lost).collect();
+    let pinned = pinned(house, [lost, others[0], others[1]]).await?;
     house.backend.cluster().isolate(lost).await?;
     let begun = Instant::now();
     let role = if lost == leader { "leader" } else { "follower" };
     house
         .history
         .note("network", format!("cut member {lost}, a {role}, off"));
-    let others: Vec<usize> = (0..3).filter(|place| *place != lost).collect();
     let majority = connect(&house.backend.url_of(&others, &house.namespace)).await?;
     let id = NodeId::new(&format!("late-{:x}", fastrand::u32(..)))?;
     let late = Node::new(id.clone(), Address::new("127.0.0.1:22001")?);
@@ -165,6 +166,10 @@ async fn isolated<K: Kind>(house: &mut House<Clustered<K>>) -> Result<f64> {
     let seen = house
         .all_see("the late one", patience(bound), |set| set.contains_key(&id))
         .await;
+    let sees = || pinned.sees(begun).is_some_and(|set| set.contains_key(&id));
+    while seen.is_ok() && !sees() && begun.elapsed() < patience(bound) {
+        sleep(EPSILON / 100).await;
+    }
     let took = seen.map(|_| begun.elapsed());
     house.backend.cluster().mend().await?;
     house.history.note("network", "mended");
@@ -176,6 +181,7 @@ async fn isolated<K: Kind>(house: &mut House<Clustered<K>>) -> Result<f64> {
         || house
             .watched
             .iter()
+            .chain([&pinned])
             .any(|watched| !watched.failures().is_empty());
     ensure(noticed, || "nobody who looks on was at that member")?;
     nobody_was_removed(house)?;
@@ -224,6 +230,22 @@ async fn packets_can_be_dropped<K: Kind>(house: &House<Clustered<K>>) -> Result<
         .mend()
         .await
         .map_err(Missing::from)?)
+}
+
+/// Somebody more who looks on, and begins with the first of these members.
+async fn pinned<K: Kind>(house: &House<Clustered<K>>, order: [usize; 3]) -> Result<Watched> {
+    let registry = connect(&house.backend.url_of(&order, &house.namespace)).await?;
+    let watched = Watched::start("pinned", registry, service(), house.history.clone());
+    let begun = Instant::now();
+    while !watched.is_open() {
+        ensure(
+            begun.elapsed() < patience(EPSILON),
+            || "nothing can be watched before",
+        )?;
+        sleep(EPSILON / 100).await;
+    }
+    watched.restart();
+    Ok(watched)
 }
 
 fn longest_absence<K: Kind>(house: &House<Clustered<K>>) -> Duration {

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -12,7 +13,7 @@ use waypost_testkit::Missing;
 
 use crate::Result;
 use crate::agent::{Order, write};
-use crate::backend::{Etcd, Zookeeper};
+use crate::backend::{Consul, Etcd, Zookeeper};
 
 use super::run::{Places, Wish, run};
 use super::verdict::Verdict;
@@ -21,6 +22,9 @@ use super::verdict::Verdict;
 const WISH: &str = "WAYPOST_RANDOM";
 /// How long mishaps come in a test.
 const SHORT: Duration = Duration::from_secs(45);
+
+/// Held by the test that runs.
+static ALONE: Mutex<()> = Mutex::new(());
 
 type Started<'a> = BoxFuture<'a, Result<Verdict>>;
 
@@ -41,6 +45,11 @@ const ROWS: &[Row] = &[
         server: "etcd",
         test: "random_faults_on_etcd",
         run: |wish, places, say| Box::pin(run::<Etcd>(wish, places, say)),
+    },
+    Row {
+        server: "consul",
+        test: "random_faults_on_consul",
+        run: |wish, places, say| Box::pin(run::<Consul>(wish, places, say)),
     },
     Row {
         server: "zookeeper",
@@ -139,8 +148,8 @@ fn begins(wish: &Wish) -> String {
 /// A test a server.
 fn tests(runtime: Runtime, places: Places) -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // Two runs at once on a small machine would measure each other.
-    arguments.test_threads = Some(1);
+    // With one thread a test's name is printed before what it says, and its end on another line.
+    arguments.test_threads = Some(2);
     let wanted = std::env::var("WAYPOST_FAULTS").is_ok_and(|value| value == "1");
     let runtime = std::sync::Arc::new(runtime);
     let trials = ROWS.iter().map(|row| {
@@ -163,6 +172,8 @@ fn test(runtime: &Runtime, row: &Row, places: &Places) -> Result<Completion, Fai
         lasts: SHORT,
         json: false,
     };
+    // Two runs at once on a small machine would measure each other.
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     in_table(&begins(&wish));
     match runtime.block_on((row.run)(&wish, places, |_| ())) {
         Ok(verdict) if verdict.holds() => {

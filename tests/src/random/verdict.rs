@@ -54,6 +54,9 @@ pub struct Counts {
     pub lookups: usize,
     /// The slowest read, in microseconds.
     pub slowest_read: u64,
+    /// The middle of the times that fresh lookups took, in microseconds: far more than a few
+    /// milliseconds tell of a machine that is too busy for the bounds.
+    pub lookup: u64,
 }
 
 /// What came of a run.
@@ -142,6 +145,7 @@ impl Verdict {
             numbered: story.epochs.iter().map(|epoch| epoch.changes.len()).sum(),
             reads: story.reads.values().map(|reads| reads.reads).sum(),
             lookups: story.looks.len(),
+            lookup: middle(story.looks.iter().map(|look| look.told - look.asked)),
             slowest_read: story
                 .reads
                 .values()
@@ -177,13 +181,14 @@ impl Verdict {
             reads,
             lookups,
             slowest_read,
+            lookup,
         } = self.counts;
         let (worst, middle) = self.healing();
         let rounds = self.healed.len();
         let mut text = format!(
             "{}, seed {}: {rounds} rounds with {mishaps} mishaps healed in {middle:.2} s (p50), \
              {worst:.2} s (worst)\n{acts} writes, {events} events ({numbered} numbered), {reads} \
-             reads (slowest {slowest_read} us), {lookups} lookups: all laws hold",
+             reads (slowest {slowest_read} us), {lookups} lookups (p50 {lookup} us): all laws hold",
             self.server, self.seed
         );
         for used in &self.used {
@@ -215,7 +220,15 @@ impl Verdict {
                 let _ = writeln!(text, "  {one}");
             }
         }
+        let Counts { lookup, .. } = self.counts;
+        let _ = writeln!(text, "fresh lookups took {lookup} us (p50)");
         let _ = write!(text, "history: {}", self.history.display());
         text
     }
+}
+
+fn middle(all: impl Iterator<Item = u64>) -> u64 {
+    let mut all: Vec<u64> = all.collect();
+    all.sort_unstable();
+    all.get(all.len() / 2).copied().unwrap_or(0)
 }

@@ -9,6 +9,7 @@
 
 mod bad_input;
 mod demo;
+mod dns;
 mod doctor;
 mod etcd;
 mod flags;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
     let trials = [
         bad_input::trials(),
         demo::trials(),
+        dns::trials(),
         doctor::trials(),
         etcd::trials(),
         flags::trials(),

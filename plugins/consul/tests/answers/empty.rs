@@ -1,5 +1,7 @@
 //! An empty answer has to be proven.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use waypost_core::{ErrorKind, Event, WatchScope};
 
 use crate::script::{Agent, Answer, at, entries, name, news, says, watch};
@@ -93,11 +95,12 @@ async fn a_set_that_vanishes_without_a_write_is_denied_and_not_empty() {
 #[tokio::test]
 async fn a_set_that_becomes_empty_is_proven() {
     for (ruling, denied) in [(ALLOWED, false), (NO_SERVICE, true)] {
+        let first = AtomicBool::new(true);
         let agent = Agent::start(move |asked| match asked.line.as_str() {
             line if line.contains("authorize") => says(200, ruling),
             line if line.contains("index=8") => Answer::Silence,
-            line if line.contains("index=") => at("x-consul-index: 8\r\n", "[]"),
-            _ => at("x-consul-index: 7\r\n", entries()),
+            _ if first.swap(false, Ordering::SeqCst) => at("x-consul-index: 7\r\n", entries()),
+            _ => at("x-consul-index: 8\r\n", "[]"),
         })
         .await;
         let registry = agent.open("").await;
@@ -107,6 +110,45 @@ async fn a_set_that_becomes_empty_is_proven() {
             Ok(Event::Changed(changes)) => assert!(changes.len() == 1 && !denied),
             Err(error) => assert!(denied && error.kind() == ErrorKind::Denied, "{error}"),
             event => panic!("{event:?}"),
+        }
+    }
+}
+
+/// The rights come between the first reading and the question whether they are there.
+#[tokio::test]
+async fn what_was_hidden_when_it_was_read_is_read_again() {
+    let hidden = || {
+        let allowed = AtomicBool::new(false);
+        Agent::start(move |asked| match asked.line.as_str() {
+            line if line.contains("authorize") => {
+                allowed.store(true, Ordering::SeqCst);
+                says(200, ALLOWED)
+            }
+            line if line.contains("index=") => Answer::Silence,
+            line if line.contains("catalog/services") => match allowed.load(Ordering::SeqCst) {
+                true => at("x-consul-index: 7\r\n", "{\"orders\":[]}"),
+                false => at("x-consul-index: 7\r\n", "{}"),
+            },
+            line if line.contains("state/any") => at("x-consul-index: 7\r\n", "[]"),
+            _ if allowed.load(Ordering::SeqCst) => at("x-consul-index: 7\r\n", entries()),
+            _ => at("x-consul-index: 7\r\n", "[]"),
+        })
+    };
+    let agent = hidden().await;
+    let found = agent.open("").await.lookup(&name("orders")).await;
+    assert_eq!(found.expect("found").len(), 1);
+    let agent = hidden().await;
+    let found = agent.open("").await.services().await;
+    assert_eq!(found.expect("found"), [name("orders")]);
+    for options in ["", "queries=0"] {
+        for scope in [WatchScope::All, name("orders").into()] {
+            let agent = hidden().await;
+            let registry = agent.open(options).await;
+            let first = news(&mut watch(&*registry, scope.clone()).await).await;
+            match first.expect("a snapshot") {
+                Event::Snapshot(all) => assert_eq!(all.len(), 1, "{options} {scope}"),
+                event => panic!("{event:?}"),
+            }
         }
     }
 }

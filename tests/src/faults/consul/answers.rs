@@ -63,7 +63,7 @@ async fn errors(house: &mut House<Consul>) -> Result<f64> {
         (429, ASKS, "<html>Too Many Requests</html>"),
     ];
     let begun = Instant::now();
-    let mut requests = 0;
+    let (mut requests, mut pauses) = (0, 0);
     for (status, headers, text) in replies {
         let web = Web::start(move |_| Reply::Says(status, headers, text.into())).await?;
         let what = format!("an impostor that answers {status}");
@@ -73,32 +73,30 @@ async fn errors(house: &mut House<Consul>) -> Result<f64> {
         house
             .history
             .note("impostor", format!("answered {asked} requests"));
-        ensure(asked >= 4, || format!("only {asked} asked for {status}"))?;
+        ensure(asked > 0, || format!("nobody asked for {status}"))?;
         if !headers.is_empty() {
             for node in house.nodes(0) {
-                patient(&web, node)?;
+                pauses += patient(&web, node)?;
             }
         }
         requests += asked;
     }
+    ensure(pauses > 0, || "no owner asked twice")?;
     let rate = requests as f64 / ASKERS / begun.elapsed().as_secs_f64();
     returns(house).await?;
     Ok(rate)
 }
 
-/// Whether the owner of a node waited as long as it was told to, each time.
-fn patient(web: &Web, node: &str) -> Result<()> {
+/// Whether the owner of a node waited as long as it was told to, each time; tells how often it did.
+fn patient(web: &Web, node: &str) -> Result<usize> {
     let times = web.times(&format!("/service/id/{node}"));
-    ensure(times.len() >= 2, || {
-        format!("the owner of {node} asked {} times", times.len())
-    })?;
     for pair in times.windows(2) {
         let waited = pair[1] - pair[0];
         ensure(waited + SLOP >= PAUSE, || {
             format!("the owner of {node} was told to wait {PAUSE:?} and waited {waited:?}")
         })?;
     }
-    Ok(())
+    Ok(times.len().saturating_sub(1))
 }
 
 async fn nonsense(house: &mut House<Consul>) -> Result<f64> {

@@ -7,12 +7,13 @@ use futures_util::future::join_all;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
+use waypost::{Drivers, Origin, Target};
 use waypost_core::{
     Address, BoxWatcher, Change, Event, Instance, Lease, Node, NodeId, RegisterOptions, Registry,
     ServiceName, WatchScope,
 };
 
-use crate::backend::Consul;
+use crate::backend::{Backend as _, Consul};
 use crate::bounds::{B as CAP, EPSILON, T, bound};
 use crate::house::{House, Shape, key};
 use crate::{Result, ensure};
@@ -22,10 +23,10 @@ use super::{machine, record};
 
 /// How many go at once.
 const BATCH: usize = 100;
-/// What the names of a batch's services begin with.
-const PREFIX: &str = "batch-";
 /// Registrations that are under way at once.
 const AT_ONCE: usize = 8;
+/// Longest time that one of them, or one end, may take: the agent takes one after the other.
+const LIMIT: Duration = Duration::from_secs(20);
 
 pub(super) fn faults() -> Vec<Fault<Consul>> {
     let shape = Shape::PLAIN;
@@ -79,16 +80,20 @@ async fn one_write(house: &mut House<Consul>) -> Result<f64> {
 }
 
 async fn released(house: &mut House<Consul>) -> Result<f64> {
-    let client = house.client().await?;
-    let leases = register(&*client).await?;
-    let mut followed = Followed::open(&*client).await?;
+    let url = house.backend.url(house.backend.address(), "");
+    let drivers = Drivers::builtin().with_operation_limit(LIMIT);
+    let target = Target::parse(&url, None, Origin::Code)?;
+    let client = drivers.connect(&target).await?;
+    let prefix = format!("batch-{:08x}-", fastrand::u32(..));
+    let leases = register(&*client, &prefix).await?;
+    let mut followed = Followed::open(&*client, &prefix).await?;
     followed.until(patience(EPSILON), BATCH).await?;
     let revoking = async {
         let outcomes = join_all(leases.into_iter().map(Lease::revoke)).await;
         (outcomes, Instant::now())
     };
     let following = async {
-        followed.until(patience(EPSILON), 0).await?;
+        followed.until(LIMIT, 0).await?;
         Ok::<_, crate::Failure>(Instant::now())
     };
     let ((outcomes, released), told) = tokio::join!(revoking, following);
@@ -100,12 +105,11 @@ async fn released(house: &mut House<Consul>) -> Result<f64> {
 }
 
 /// Registers one node of each of a hundred services.
-async fn register(client: &dyn Registry) -> Result<Vec<Box<dyn Lease>>> {
+async fn register(client: &dyn Registry, prefix: &str) -> Result<Vec<Box<dyn Lease>>> {
     let options = RegisterOptions::new(12 * T);
-    let batch = fastrand::u32(..);
     stream::iter(0..BATCH)
         .map(|place| async move {
-            let name = ServiceName::new(&format!("{PREFIX}{batch:08x}-{place:03}"))?;
+            let name = ServiceName::new(&format!("{prefix}{place:03}"))?;
             let id = NodeId::new(&format!("{name}-1"))?;
             let address = Address::new(&format!("127.0.0.1:{}", 24_000 + place))?;
             let instance = Instance::new(name, Node::new(id, address));
@@ -117,14 +121,16 @@ async fn register(client: &dyn Registry) -> Result<Vec<Box<dyn Lease>>> {
 }
 
 /// The services of a batch, as a watch of all tells of them.
-struct Followed {
+struct Followed<'a> {
+    prefix: &'a str,
     watcher: BoxWatcher,
     there: BTreeSet<ServiceName>,
 }
 
-impl Followed {
-    async fn open(client: &dyn Registry) -> Result<Self> {
+impl<'a> Followed<'a> {
+    async fn open(client: &dyn Registry, prefix: &'a str) -> Result<Self> {
         Ok(Self {
+            prefix,
             watcher: client.watch(WatchScope::All).await?,
             there: BTreeSet::new(),
         })
@@ -160,7 +166,7 @@ impl Followed {
     }
 
     fn add(&mut self, service: &ServiceName) {
-        if service.as_str().starts_with(PREFIX) {
+        if service.as_str().starts_with(self.prefix) {
             self.there.insert(service.clone());
         }
     }
