@@ -100,7 +100,10 @@ fn run<B: Backend>(arguments: &Arguments, faults: Vec<Fault<B>>, places: Places)
 fn show(table: &Mutex<Table>, places: &Places) {
     let table = table.lock().unwrap_or_else(PoisonError::into_inner);
     table.print();
-    if let Err(error) = table.write(&places.table) {
+    // One fault that is tried alone leaves the table of all as it is.
+    if table.len() > 1
+        && let Err(error) = table.write(&places.table)
+    {
         table::line(&format!("{}: {error}", places.table.display()));
     }
 }

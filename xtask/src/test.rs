@@ -15,10 +15,11 @@ use crate::tools;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Also run the fault table on real servers (about a quarter of an hour more).
+    /// Also run the fault table, on etcd (about a quarter of an hour more); with `--only
+    /// tests/faults_consul` and the like on another server.
     #[arg(long)]
     faults: bool,
-    /// Also run the long ones.
+    /// Also run the long ones: the fault tables of all servers and clusters, random faults.
     #[arg(long)]
     full: bool,
     /// Try a case that failed again, alone, so often. One that passes then is listed as flaky.
@@ -40,15 +41,17 @@ const WAITING: &[&str] = &["tests/faults", "tests/clusters", "tests/random"];
 const WAITING_AT_ONCE: usize = 2;
 
 impl Options {
-    fn tries_faults(&self) -> bool {
-        self.faults || self.full
+    /// Whether a program's faults are wanted: those of the first server with `--faults`, of all of
+    /// them with `--full`, and of whichever is named with `--only`.
+    fn tries_faults(&self, program: &str) -> bool {
+        self.full || self.faults && (program == "tests/faults" || self.only.is_some())
     }
 }
 
 pub(crate) fn run(options: &Options) -> Result<bool> {
     let begun = Instant::now();
     let mut images = vec!["etcd", "consul", "zookeeper", "dns"];
-    if options.tries_faults() {
+    if options.tries_faults("tests/faults_zookeeper") {
         images.push("zookeeper-3.4");
     }
     tools::images(&images)?;
@@ -97,7 +100,7 @@ fn command(program: &Built, options: &Options) -> Command {
         .current_dir(&program.folder)
         .env("CARGO_MANIFEST_DIR", &program.folder)
         .stdin(Stdio::null());
-    if options.tries_faults() {
+    if options.tries_faults(&program.name) {
         command.env("WAYPOST_FAULTS", "1");
     }
     if options.full {
@@ -115,7 +118,7 @@ fn run_programs(
     report: &mut Report,
 ) -> Result<()> {
     let waits = |built: &&&Built| {
-        options.tries_faults() && WAITING.iter().any(|part| built.name.starts_with(part))
+        options.tries_faults(&built.name) && WAITING.iter().any(|part| built.name.starts_with(part))
     };
     let (waiting, busy): (Vec<&Built>, Vec<&Built>) = programs.iter().partition(waits);
     for program in busy {

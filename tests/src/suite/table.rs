@@ -119,6 +119,11 @@ impl Table {
         self.rows.sort_by_key(place);
     }
 
+    /// How many rows it has.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
     /// Prints it, every line beginning with `| `.
     pub fn print(&self) {
         if self.rows.is_empty() {

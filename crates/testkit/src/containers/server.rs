@@ -1,6 +1,6 @@
 //! One server in one container.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::time::Duration;
 
 use testcontainers::bollard::Docker;
@@ -507,8 +507,15 @@ fn name_and_tag(image: &str) -> (&str, &str) {
 }
 
 /// A port that was free a moment ago. Docker would choose another one at each restart.
+/// A port that nobody has, for connections and datagrams. Not one of those that the system gives to
+/// whoever dials: while a server is down somebody would get it.
 fn free_port() -> std::io::Result<u16> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-        .local_addr()
-        .map(|address| address.port())
+    let is_free = |port: u16| {
+        let place = (Ipv4Addr::UNSPECIFIED, port);
+        TcpListener::bind(place).is_ok() && UdpSocket::bind(place).is_ok()
+    };
+    let mut drawn = std::iter::repeat_with(|| fastrand::u16(15_000..32_000)).take(100);
+    drawn
+        .find(|port| is_free(*port))
+        .ok_or_else(|| std::io::ErrorKind::AddrInUse.into())
 }
