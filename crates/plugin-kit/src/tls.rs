@@ -1,4 +1,4 @@
-//! Certificates and keys named by the options `ca`, `cert` and `key`.
+//! TLS: the material that the options `ca`, `cert` and `key` name, and why a handshake failed.
 
 use std::fmt;
 
@@ -49,6 +49,23 @@ impl Material {
     }
 }
 
+/// Why a server that has never answered closes a connection after the handshake. Since TLS 1.3 it
+/// judges our certificate only then, and its alert is lost when the first request meets the end of
+/// the connection.
+#[must_use]
+pub fn closed(shows: bool) -> &'static str {
+    match shows {
+        false => {
+            "the server closed the connection after the TLS handshake; it demands a client \
+             certificate, most likely: options `cert` and `key` name one"
+        }
+        true => {
+            "the server closed the connection after the TLS handshake; it refuses the certificate \
+             of option `cert`, most likely: it has expired, or its authority is not trusted there"
+        }
+    }
+}
+
 fn certificates(options: &OptionReader<'_>, option: &str) -> Result<Option<Vec<u8>>> {
     let Some(pem) = options.file(option)? else {
         return Ok(None);
@@ -80,6 +97,78 @@ fn fault(options: &OptionReader<'_>, option: &str, block: &str) -> Error {
     Error::config(format!(
         "option `{option}`: {path} holds no valid PEM block {block}"
     ))
+}
+
+/// What rustls and its callers say of a failed handshake, and the rule that was broken. The first
+/// row that fits counts: a refusal of ours goes before the alert that we sent about it.
+const REASONS: &[(&str, &str)] = &[
+    (
+        "UnknownIssuer",
+        "the server's certificate was issued by an authority that is not trusted; \
+         option `ca` names the ones to trust",
+    ),
+    (
+        "certificate expired",
+        "the server's certificate has expired",
+    ),
+    (
+        "certificate not valid yet",
+        "the server's certificate is not valid yet; one of the clocks is wrong",
+    ),
+    (
+        "certificate not valid for name",
+        "the server's certificate is made out to other names than this address",
+    ),
+    (
+        "invalid peer certificate",
+        "the server's certificate is not one for a server, or is broken",
+    ),
+    (
+        "alert: CertificateRequired",
+        "the server demands a client certificate; options `cert` and `key` name one",
+    ),
+    (
+        "alert: CertificateExpired",
+        "the server says that the certificate of option `cert` has expired",
+    ),
+    (
+        "alert: UnknownCA",
+        "the server does not trust the authority that issued the certificate of option `cert`",
+    ),
+    (
+        "alert: BadCertificate",
+        "the server refuses the certificate of option `cert`, or demands one and was shown none",
+    ),
+    (
+        "alert: CertificateUnknown",
+        "the server refuses the certificate of option `cert`: it has expired, or the server does \
+         not trust its authority",
+    ),
+    (
+        "alert: ProtocolVersion",
+        "the server speaks another version of TLS; 1.2 or 1.3 is needed",
+    ),
+    (
+        "received fatal alert",
+        "the server refused the TLS handshake",
+    ),
+    (
+        "InvalidContentType",
+        "the server does not speak TLS on this port",
+    ),
+    (
+        "tls handshake eof",
+        "the server closed the connection during the TLS handshake; it may not speak TLS on this \
+         port",
+    ),
+];
+
+/// Why a TLS handshake failed, as the end of a sentence that began with the peer; nothing when
+/// `told`, the text of the innermost cause, is about something else.
+#[must_use]
+pub fn reason(told: &str) -> Option<&'static str> {
+    let fits = |(needle, _): &&(&str, &str)| told.contains(needle);
+    REASONS.iter().find(fits).map(|(_, reason)| *reason)
 }
 
 impl fmt::Debug for Material {
@@ -164,6 +253,39 @@ mod tests {
         let all = load(&files).expect("all").expect("some");
         assert_eq!(all.identity.as_ref().expect("identity").key, KEY.as_bytes());
         assert!(!format!("{all:?}").contains("S3CR"));
+    }
+
+    #[test]
+    fn what_rustls_says_becomes_the_rule_that_was_broken() {
+        for (told, needle) in [
+            ("invalid peer certificate: UnknownIssuer", "`ca`"),
+            (
+                "invalid peer certificate: certificate expired: verification time 2 (UNIX)",
+                "has expired",
+            ),
+            (
+                "invalid peer certificate: certificate not valid for name \"a\"; certificate is",
+                "other names",
+            ),
+            ("invalid peer certificate: BadEncoding", "broken"),
+            ("received fatal alert: CertificateRequired", "demands"),
+            (
+                "received fatal alert: CertificateExpired",
+                "`cert` has expired",
+            ),
+            ("received fatal alert: UnknownCA", "does not trust"),
+            ("received fatal alert: HandshakeFailure", "refused"),
+            (
+                "received corrupt message of type InvalidContentType",
+                "not speak TLS",
+            ),
+            ("tls handshake eof", "not speak TLS"),
+        ] {
+            let reason = reason(told).expect(told);
+            assert!(reason.contains(needle), "{told}: {reason}");
+            assert!(!reason.ends_with('.') && reason.starts_with(char::is_lowercase));
+        }
+        assert_eq!(reason("Connection refused (os error 111)"), None);
     }
 
     #[test]

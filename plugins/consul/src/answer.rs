@@ -1,5 +1,6 @@
 //! What agents answer, read to a limit.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::RETRY_AFTER;
@@ -7,7 +8,7 @@ use reqwest::{Response, StatusCode};
 use serde::de::DeserializeOwned;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::error::Fault;
+use crate::error::{Fault, How};
 
 /// Largest answer, unpacked: about 13 000 instances of one service.
 const MAX_BODY: usize = 32 << 20;
@@ -24,6 +25,7 @@ const FILTERED: &str = "x-consul-results-filtered-by-acls";
 /// What an agent answered.
 #[derive(Debug)]
 pub(crate) struct Answer {
+    peer: Arc<str>,
     pub(crate) status: StatusCode,
     /// The index to block on next; at least 1, else a query with it would not block.
     pub(crate) index: u64,
@@ -37,11 +39,15 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Reads an answer, whatever its status. Large ones wait for their turn of `large`.
+    /// Reads an answer of `peer`, whatever its status. Large ones wait for their turn of `large`.
     ///
     /// # Cancel safety
     /// Safe: the rest is not read.
-    pub(crate) async fn read(mut response: Response, large: &Semaphore) -> Result<Self, Fault> {
+    pub(crate) async fn read(
+        peer: &Arc<str>,
+        mut response: Response,
+        large: &Semaphore,
+    ) -> Result<Self, How> {
         let status = response.status();
         let header = |name| response.headers().get(name)?.to_str().ok();
         let index = header(INDEX).and_then(|index| index.parse().ok());
@@ -50,6 +56,7 @@ impl Answer {
         // A date in it would need a clock that both agree on.
         let retry_after = header(RETRY_AFTER.as_str()).and_then(|seconds| seconds.parse().ok());
         Ok(Self {
+            peer: Arc::clone(peer),
             status,
             index: index.unwrap_or(0).max(1),
             hash,
@@ -60,7 +67,12 @@ impl Answer {
     }
 
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Fault> {
-        serde_json::from_slice(&self.body).map_err(Fault::Garbage)
+        serde_json::from_slice(&self.body).map_err(|error| self.failed(How::Garbage(error)))
+    }
+
+    /// `host:port` of the agent that answered.
+    pub(crate) fn peer(&self) -> &str {
+        &self.peer
     }
 
     /// The first line of the body, for errors.
@@ -72,11 +84,11 @@ impl Answer {
 
     /// The answer as a failure.
     pub(crate) fn fault(&self) -> Fault {
-        Fault::Status {
+        self.failed(How::Status {
             status: self.status,
             text: self.text(),
             retry_after: self.retry_after,
-        }
+        })
     }
 
     /// Anything but 200 is a fault.
@@ -86,15 +98,20 @@ impl Answer {
         }
         Err(self.fault())
     }
+
+    fn failed(&self, how: How) -> Fault {
+        let peer = Arc::clone(&self.peer);
+        Fault { peer, how }
+    }
 }
 
-async fn body(response: &mut Response, large: &Semaphore) -> Result<Vec<u8>, Fault> {
+async fn body(response: &mut Response, large: &Semaphore) -> Result<Vec<u8>, How> {
     let mut body: Vec<u8> = Vec::new();
     let mut turn: Option<SemaphorePermit<'_>> = None;
-    while let Some(chunk) = response.chunk().await.map_err(Fault::Transport)? {
+    while let Some(chunk) = response.chunk().await.map_err(How::Transport)? {
         let size = body.len() + chunk.len();
         if size > MAX_BODY {
-            return Err(Fault::TooLarge(MAX_BODY));
+            return Err(How::TooLarge(MAX_BODY));
         }
         if size > LARGE && turn.is_none() {
             // Never closed: it lives and dies with the agents.

@@ -28,7 +28,7 @@ impl<T> Read<T> {
     /// `Denied` when the agent says that it left something out and nothing is left.
     fn of(answer: &Answer, what: T, is_empty: impl Fn(&T) -> bool) -> Result<Self> {
         if answer.filtered && is_empty(&what) {
-            return Err(error::hidden("it"));
+            return Err(error::hidden(answer.peer(), "it"));
         }
         let index = answer.index;
         Ok(Self { what, index })
@@ -242,19 +242,21 @@ impl Agent {
             (200, _) => {}
             (401, text) if text.contains("ACL support disabled") => return Ok(Rights::Unruled),
             (404 | 405, _) => {
-                return Err(Error::unavailable(
-                    "the agent shows nothing, and cannot say whether that is all there is",
-                ));
+                return Err(Error::unavailable(format!(
+                    "{}: the agent shows nothing, and cannot say whether that is all there is",
+                    answer.peer()
+                )));
             }
             _ => return Err(error::of(answer.fault())),
         }
         let rulings: Vec<Ruling> = answer.json().map_err(error::of)?;
         match rulings.iter().find(|ruling| !ruling.allow) {
             None if rulings.len() == questions.len() => Ok(Rights::Granted),
-            Some(ruling) if ruling.resource == "service" => {
-                Err(error::hidden(&format!("service {service:?}")))
-            }
-            _ => Err(error::hidden("the nodes")),
+            Some(ruling) if ruling.resource == "service" => Err(error::hidden(
+                answer.peer(),
+                &format!("service {service:?}"),
+            )),
+            _ => Err(error::hidden(answer.peer(), "the nodes")),
         }
     }
 

@@ -1,15 +1,25 @@
 //! What can go wrong between us and an agent.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::{StatusCode, Url};
+use reqwest::StatusCode;
 use waypost_core::{Error, ErrorKind, InstanceKey};
+use waypost_plugin_kit::tls;
 
 use crate::config::PROFILE;
 
+/// A request that failed.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    /// `host:port` of the agent.
+    pub(crate) peer: Arc<str>,
+    pub(crate) how: How,
+}
+
 /// How a request failed.
 #[derive(Debug)]
-pub(crate) enum Fault {
+pub(crate) enum How {
     /// The agent answered with an error.
     Status {
         status: StatusCode,
@@ -20,6 +30,9 @@ pub(crate) enum Fault {
     },
     /// The request did not get through, or the answer did not.
     Transport(reqwest::Error),
+    /// The connection ended over TLS before this agent ever answered; whether we show a
+    /// certificate.
+    Closed(bool),
     /// The answer has more bytes than this.
     TooLarge(usize),
     /// The answer is no JSON of the expected form.
@@ -30,32 +43,36 @@ pub(crate) enum Fault {
 ///
 /// Consul says much by its texts, and says it differently from version to version: an unknown check
 /// is 500 in 1.8 and 404 in later ones.
-pub(crate) fn of(fault: Fault) -> Error {
-    match fault {
-        Fault::Status {
+pub(crate) fn of(Fault { peer, how }: Fault) -> Error {
+    match how {
+        How::Status {
             status,
             text,
             retry_after,
         } => {
-            let error = of_status(status, &text);
+            let (kind, sentence) = of_status(status, &text);
+            let error = Error::new(kind, format!("{peer}: {sentence}"));
             match retry_after {
                 Some(pause) => error.with_retry_after(pause),
                 None => error,
             }
         }
-        Fault::Transport(error) => of_transport(error),
-        Fault::TooLarge(limit) => Error::new(
+        How::Transport(error) => of_transport(&peer, error.without_url()),
+        How::Closed(shows) => Error::unavailable(format!("{peer}: {}", tls::closed(shows))),
+        How::TooLarge(limit) => Error::new(
             ErrorKind::Corrupt,
-            format!("the agent's answer is over {limit} bytes"),
+            format!("{peer}: the agent's answer is over {limit} bytes"),
         ),
-        Fault::Garbage(error) => {
-            Error::new(ErrorKind::Corrupt, "the agent's answer makes no sense").with_source(error)
-        }
+        How::Garbage(error) => Error::new(
+            ErrorKind::Corrupt,
+            format!("{peer}: the agent's answer makes no sense"),
+        )
+        .with_source(error),
     }
 }
 
-fn of_status(status: StatusCode, text: &str) -> Error {
-    let said = |kind, before: &str| Error::new(kind, format!("{before}: {}", shown(status, text)));
+fn of_status(status: StatusCode, text: &str) -> (ErrorKind, String) {
+    let said = |kind, before: &str| (kind, format!("{before}: {}", shown(status, text)));
     let has = |part: &str| text.contains(part);
     match status.as_u16() {
         404 | 500 if has("does not have associated TTL") || has("nknown check") => {
@@ -66,8 +83,9 @@ fn of_status(status: StatusCode, text: &str) -> Error {
         500 if has("Permission denied") || has("ACL not found") => {
             said(ErrorKind::Denied, "the agent refuses the token")
         }
-        400 if has("HTTP request to an HTTPS server") => Error::config(
-            "the agent speaks TLS; write https:// before its address, or set `tls=true`",
+        400 if has("HTTP request to an HTTPS server") => (
+            ErrorKind::Config,
+            "the agent speaks TLS; write https:// before its address, or set `tls=true`".to_owned(),
         ),
         400 | 413 => said(ErrorKind::Config, "the agent does not take the request"),
         404 | 405 | 501 => said(ErrorKind::Unsupported, "the agent cannot do this"),
@@ -77,41 +95,39 @@ fn of_status(status: StatusCode, text: &str) -> Error {
     }
 }
 
-fn of_transport(error: reqwest::Error) -> Error {
-    let agent = agent(error.url());
+fn of_transport(peer: &str, error: reqwest::Error) -> Error {
+    if let Some(reason) = tls::reason(&innermost(&error)) {
+        // The client's error is no source: it would say the same again, in more words.
+        return Error::unavailable(format!("{peer}: {reason}"));
+    }
     let (kind, text) = if error.is_timeout() && !error.is_connect() {
-        (
-            ErrorKind::Timeout,
-            format!("{agent} did not answer in time"),
-        )
+        (ErrorKind::Timeout, "the agent did not answer in time")
     } else if error.is_builder() {
-        (
-            ErrorKind::Internal,
-            "the request could not be made".to_owned(),
-        )
+        (ErrorKind::Internal, "the request could not be made")
     } else if error.is_decode() {
-        (
-            ErrorKind::Corrupt,
-            format!("the answer of {agent} cannot be read"),
-        )
+        (ErrorKind::Corrupt, "the agent's answer cannot be read")
     } else if error.is_connect() {
-        (ErrorKind::Unavailable, format!("{agent} cannot be reached"))
+        (ErrorKind::Unavailable, "the agent cannot be reached")
     } else {
-        (
-            ErrorKind::Unavailable,
-            format!("the connection to {agent} broke"),
-        )
+        (ErrorKind::Unavailable, "the connection to the agent broke")
     };
-    Error::new(kind, text).with_source(error.without_url())
+    Error::new(kind, format!("{peer}: {text}")).with_source(error)
 }
 
-/// The agent of a request, without what was asked of it.
-fn agent(url: Option<&Url>) -> String {
-    let place = url.and_then(|url| Some((url.host_str()?, url.port_or_known_default()?)));
-    match place {
-        Some((host, port)) => format!("the agent at {host}:{port}"),
-        None => "the agent".to_owned(),
+/// Whether the connection was there, and ended before the answer came.
+pub(crate) fn is_closed(error: &reqwest::Error) -> bool {
+    let is_other =
+        error.is_timeout() || error.is_connect() || error.is_builder() || error.is_decode();
+    !is_other && tls::reason(&innermost(error)).is_none()
+}
+
+/// The text of the cause below all others.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(cause) = error.source() {
+        error = cause;
     }
+    error.to_string()
 }
 
 /// What the agent said, fit for one line of a log.
@@ -150,11 +166,11 @@ pub(crate) fn untold() -> Error {
 }
 
 /// An empty answer that is empty because the token may not see more.
-pub(crate) fn hidden(what: &str) -> Error {
+pub(crate) fn hidden(peer: &str, what: &str) -> Error {
     Error::new(
         ErrorKind::Denied,
         format!(
-            "the agent shows nothing, and the token may not read {what}; \
+            "{peer}: the agent shows nothing, and the token may not read {what}; \
              it needs `service:read` on the name and `node:read`"
         ),
     )
@@ -172,12 +188,17 @@ pub(crate) fn vanished() -> Error {
 mod tests {
     use super::*;
 
+    fn fault(how: How) -> Fault {
+        let peer = "h:1".into();
+        Fault { peer, how }
+    }
+
     fn status(status: StatusCode, text: impl Into<String>) -> Fault {
-        Fault::Status {
+        fault(How::Status {
             status,
             text: text.into(),
             retry_after: None,
-        }
+        })
     }
 
     #[test]
@@ -253,13 +274,16 @@ mod tests {
             "{error}"
         );
         let bare = of(status(StatusCode::BAD_GATEWAY, ""));
-        assert_eq!(bare.to_string(), "the agent cannot serve: 502 Bad Gateway");
+        assert_eq!(
+            bare.to_string(),
+            "h:1: the agent cannot serve: 502 Bad Gateway"
+        );
     }
 
     #[test]
     fn answers_that_are_none_are_corrupt() {
         let garbage = serde_json::from_str::<u8>("<html>").expect_err("no JSON");
-        assert_eq!(of(Fault::Garbage(garbage)).kind(), ErrorKind::Corrupt);
-        assert_eq!(of(Fault::TooLarge(7)).kind(), ErrorKind::Corrupt);
+        assert_eq!(of(fault(How::Garbage(garbage))).kind(), ErrorKind::Corrupt);
+        assert_eq!(of(fault(How::TooLarge(7))).kind(), ErrorKind::Corrupt);
     }
 }

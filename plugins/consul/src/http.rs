@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use reqwest::{Client, Method, Url};
@@ -12,7 +12,7 @@ use waypost_core::{Error, ErrorKind, Result};
 use crate::answer::Answer;
 use crate::client;
 use crate::config::Config;
-use crate::error::{self, Fault};
+use crate::error::{self, Fault, How};
 
 /// Short requests at once, and so the connections that they take over HTTP/1.1.
 const SHORT_AT_ONCE: usize = 8;
@@ -22,6 +22,13 @@ const SHORT_AT_ONCE: usize = 8;
 pub(crate) struct Agents {
     client: Client,
     bases: Vec<Url>,
+    /// Whom errors name: `host:port` of each agent.
+    peers: Vec<Arc<str>>,
+    /// Whether we show a certificate; nothing where TLS is not spoken.
+    shows: Option<bool>,
+    /// Whether any of them ever answered: what closes connections then has no quarrel with our
+    /// certificate.
+    answered: AtomicBool,
     /// The agent that is asked first: the one that answered last.
     current: AtomicUsize,
     turns: Semaphore,
@@ -109,6 +116,9 @@ impl Agents {
         Ok(Self {
             client: client::open(config, SHORT_AT_ONCE)?,
             bases: bases.collect::<Result<_>>()?,
+            peers: config.addresses.iter().map(|a| a.as_str().into()).collect(),
+            shows: config.tls.as_ref().map(|tls| tls.identity.is_some()),
+            answered: AtomicBool::new(false),
             current: AtomicUsize::new(0),
             turns: Semaphore::new(SHORT_AT_ONCE),
             large: Semaphore::new(1),
@@ -251,8 +261,27 @@ impl Agent {
                 .header("content-type", "application/json")
                 .body(body);
         }
-        let response = builder.send().await.map_err(Fault::Transport)?;
-        Answer::read(response, &self.agents.large).await
+        let peer = Arc::clone(&self.agents.peers[self.number]);
+        let answered = async {
+            let response = builder.send().await.map_err(How::Transport)?;
+            Answer::read(&peer, response, &self.agents.large).await
+        };
+        let how = match answered.await {
+            Ok(answer) => {
+                self.agents.answered.store(true, Ordering::Relaxed);
+                return Ok(answer);
+            }
+            Err(how) => how,
+        };
+        let how = match (how, self.agents.shows) {
+            (How::Transport(error), Some(shows))
+                if error::is_closed(&error) && !self.agents.answered.load(Ordering::Relaxed) =>
+            {
+                How::Closed(shows)
+            }
+            (how, _) => how,
+        };
+        Err(Fault { peer, how })
     }
 
     fn url(&self, request: &Request<'_>) -> Url {

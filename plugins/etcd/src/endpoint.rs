@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use etcd_client::{Client, KvClient, LeaseClient, WatchClient};
 use tokio::sync::watch;
 use waypost_core::{Error, ErrorKind, Result, Secret};
+use waypost_plugin_kit::tls;
 
 use crate::config::Config;
 use crate::error::{self, Fault, Reach, Remedy};
@@ -18,6 +19,10 @@ pub(crate) struct Endpoint {
     address: String,
     client: Client,
     login: Option<Login>,
+    /// Whether we show a certificate; nothing where TLS is not spoken.
+    shows: Option<bool>,
+    /// Whether it ever answered: what closes connections then has no quarrel with our certificate.
+    answered: AtomicBool,
     /// Told to all whose try waits when a connection could not be made: tries queue up behind the
     /// one that connects, and each would wait for its own connect timeout.
     unreachable: watch::Sender<Option<Fault>>,
@@ -51,6 +56,8 @@ impl Endpoint {
             address: address.to_owned(),
             client,
             login,
+            shows: config.tls.as_ref().map(|tls| tls.identity.is_some()),
+            answered: AtomicBool::new(false),
             unreachable: watch::Sender::new(None),
         })
     }
@@ -115,12 +122,22 @@ impl Endpoint {
         let told = tokio::select! {
             biased;
             result = work => match result {
-                Ok(value) => return Ok(value),
+                Ok(value) => {
+                    self.answered.store(true, Ordering::Relaxed);
+                    return Ok(value);
+                }
                 Err(told) => told,
             },
             fault = heard(&mut news) => return Err(fault),
         };
-        let fault = error::fault(&self.address, &told);
+        let mut fault = error::fault(&self.address, &told);
+        if let Some(shows) = self.shows
+            && fault.closed
+            && !self.answered.load(Ordering::Relaxed)
+        {
+            let text = format!("{}: {}", self.address, tls::closed(shows));
+            fault.error = Error::new(fault.error.kind(), text);
+        }
         if fault.reach != Reach::Connected {
             self.unreachable.send_replace(Some(fault.clone()));
         }
@@ -140,6 +157,10 @@ impl Endpoint {
                 Ok(()) => {}
                 // A server without authentication has no use for a user, and takes us without.
                 Err(fault) if fault.error.to_string().contains("not enabled") => {}
+                Err(fault) if fault.error.kind() == ErrorKind::Denied => {
+                    let text = format!("{} (user {:?})", fault.error, login.name);
+                    return Err(Error::new(ErrorKind::Denied, text));
+                }
                 Err(fault) => return Err(fault.error),
             }
             Ok(login.count.fetch_add(1, Ordering::AcqRel) + 1)
@@ -151,6 +172,7 @@ impl Endpoint {
             },
             error,
             reach: Reach::Connected,
+            closed: false,
         })
     }
 }

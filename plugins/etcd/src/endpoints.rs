@@ -119,6 +119,7 @@ fn all_failed(mut faults: Vec<Fault>) -> Fault {
             error: Error::config("no endpoint is configured"),
             remedy: Remedy::None,
             reach: Reach::Connected,
+            closed: false,
         };
     };
     if faults.is_empty() {

@@ -5,6 +5,7 @@ use std::fmt;
 
 use etcd_client::Error as Told;
 use waypost_core::{Error, ErrorKind};
+use waypost_plugin_kit::tls;
 
 /// Longest reason that is passed on; a server may say anything.
 const MAX_REASON: usize = 240;
@@ -44,6 +45,8 @@ pub(crate) struct Fault {
     pub(crate) error: Error,
     pub(crate) remedy: Remedy,
     pub(crate) reach: Reach,
+    /// Whether a connection ended before the answer came.
+    pub(crate) closed: bool,
 }
 
 /// How far a try came.
@@ -82,6 +85,7 @@ pub(crate) fn fault(peer: impl fmt::Display, told: &Told) -> Fault {
         error: Error::new(kind, format!("{peer}: {}", sentence(code, &text))),
         remedy,
         reach,
+        closed: is_closed(&text),
     }
 }
 
@@ -183,16 +187,9 @@ fn sentence(code: i32, text: &str) -> String {
         "no connection within the connect timeout"
     } else if says("Timeout expired") {
         "no answer within the timeout of one try"
-    } else if says("UnknownIssuer") {
-        "the server's certificate was issued by an authority that is not trusted; \
-         option `ca` names the ones to trust"
-    } else if says("certificate expired") {
-        "the server's certificate has expired"
-    } else if says("tls handshake eof") || says("InvalidContentType") {
-        "the TLS handshake failed; the server may not speak TLS on this port"
-    } else if says("CertificateRequired") {
-        "the server demands a client certificate; options `cert` and `key` name one"
-    } else if says("broken pipe") || says("connection closed") {
+    } else if let Some(reason) = tls::reason(text) {
+        reason
+    } else if is_closed(text) {
         "the connection was closed; if it never works, the server may want TLS or a client certificate"
     } else if code == code::UNIMPLEMENTED {
         "the server does not speak this part of etcd's protocol"
@@ -200,6 +197,16 @@ fn sentence(code: i32, text: &str) -> String {
         return plain(text);
     };
     fixed.to_owned()
+}
+
+fn is_closed(text: &str) -> bool {
+    let endings = [
+        "broken pipe",
+        "Broken pipe",
+        "connection closed",
+        "reset by peer",
+    ];
+    endings.iter().any(|ending| text.contains(ending))
 }
 
 /// A foreign text as one bounded line, without the decoration of its makers.

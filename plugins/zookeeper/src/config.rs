@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rustls_pki_types::ServerName;
 use waypost_core::{
-    ConnectFuture, Driver, Error, OptionSpec, Profile, Registry, Result, Secret, Target,
+    ConnectFuture, Driver, Error, ErrorKind, OptionSpec, Profile, Registry, Result, Secret, Target,
 };
+use waypost_plugin_kit::OptionReader;
 use waypost_plugin_kit::layout::Prefix;
-use waypost_plugin_kit::{OptionReader, tls};
-use zookeeper_client::{Acl, Acls, AuthId, Connector, Permission, TlsOptions};
+use waypost_plugin_kit::tls::Material;
+use zookeeper_client::{Acl, Acls, AuthId, Connector, Error as Told, Permission};
 
 use crate::error;
 use crate::reach::Outlook;
 use crate::registry::ZookeeperRegistry;
+use crate::tls::Tls;
 
 /// ZooKeeper's row of the driver table.
 pub const DRIVER: Driver = Driver {
@@ -116,7 +117,7 @@ pub(crate) struct Version(u32, u32, u32);
 pub(crate) struct Config {
     /// `host:port` of each server.
     pub(crate) addresses: Vec<String>,
-    tls: Option<TlsOptions>,
+    tls: Option<Tls>,
     user: Option<(String, Secret)>,
     acl: Vec<Acl>,
     version: Option<Version>,
@@ -135,7 +136,7 @@ impl Config {
     pub(crate) fn read(target: &Target) -> Result<Self> {
         let reader = OptionReader::new(&DRIVER, target)?;
         let addresses = target.endpoints(DRIVER.default_address, 2181)?;
-        let tls = tls(target, &reader, &addresses)?;
+        let tls = Tls::read(target, &reader, &addresses)?;
         let user = user(target, &reader)?;
         let acl = acl(&reader, user.is_some())?;
         let path = match target.path() {
@@ -175,7 +176,7 @@ impl Config {
             connector = connector.with_auth("digest", identity.as_bytes());
         }
         match &self.tls {
-            Some(tls) => connector.with_tls(tls.clone()),
+            Some(tls) => connector.with_tls(tls.options.clone()),
             None => connector,
         }
     }
@@ -191,6 +192,33 @@ impl Config {
 
     pub(crate) fn speaks_tls(&self) -> bool {
         self.tls.is_some()
+    }
+
+    /// What TLS is spoken with; nothing where it is not.
+    pub(crate) fn material(&self) -> Option<&Material> {
+        self.tls.as_ref().map(|tls| &tls.material)
+    }
+
+    /// What the client told, as an error; a refusal names the servers and whom they refuse.
+    pub(crate) fn translate(&self, told: &Told) -> Error {
+        self.named(error::translate(told))
+    }
+
+    /// As [`Config::translate`], of a request that carried so many bytes.
+    pub(crate) fn translate_write(&self, told: &Told, bytes: usize) -> Error {
+        self.named(error::translate_write(told, bytes))
+    }
+
+    fn named(&self, error: Error) -> Error {
+        if error.kind() != ErrorKind::Denied {
+            return error;
+        }
+        let user = match &self.user {
+            Some((name, _)) => format!("user {name:?}"),
+            None => "nobody in particular".to_owned(),
+        };
+        let servers = self.addresses.join(",");
+        Error::new(error.kind(), format!("{servers}: {error} (we are {user})"))
     }
 
     /// Who may do what with a znode of ours.
@@ -217,54 +245,6 @@ impl Config {
     fn is_older_than(&self, other: Version) -> bool {
         self.version.is_some_and(|version| version < other)
     }
-}
-
-fn tls(
-    target: &Target,
-    reader: &OptionReader<'_>,
-    addresses: &[String],
-) -> Result<Option<TlsOptions>> {
-    let material = tls::Material::load(reader)?;
-    let wanted = target.tls() || reader.flag("tls")?;
-    if reader.is_given("tls") && !wanted && material.is_some() {
-        return Err(Error::config(
-            "`tls=false` contradicts the options `ca`, `cert` and `key`",
-        ));
-    }
-    let Some(material) = material else {
-        return match wanted {
-            false => Ok(None),
-            true => Err(authority_missing()),
-        };
-    };
-    let Some(ca) = &material.ca else {
-        return Err(authority_missing());
-    };
-    for address in addresses {
-        let host = address.rsplit_once(':').map_or("", |(host, _)| host);
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        if ServerName::try_from(host).is_err() {
-            return Err(Error::config(format!(
-                "registry address {address:?} cannot be the name in a certificate"
-            )));
-        }
-    }
-    let built = TlsOptions::new().with_pem_ca(&String::from_utf8_lossy(ca));
-    let built = match &material.identity {
-        None => built,
-        Some(identity) => built.and_then(|tls| {
-            let (cert, key) = (&identity.cert, &identity.key);
-            tls.with_pem_identity(
-                &String::from_utf8_lossy(cert),
-                &String::from_utf8_lossy(key),
-            )
-        }),
-    };
-    built.map(Some).map_err(|told| error::translate(&told))
-}
-
-fn authority_missing() -> Error {
-    Error::config("TLS needs option `ca`, the certificates of the authorities to trust")
 }
 
 fn user(target: &Target, reader: &OptionReader<'_>) -> Result<Option<(String, Secret)>> {
@@ -332,7 +312,7 @@ fn connect(target: Target) -> ConnectFuture {
 
 #[cfg(test)]
 mod tests {
-    use waypost_core::{ErrorKind, Origin};
+    use waypost_core::Origin;
 
     use super::*;
 

@@ -65,7 +65,8 @@ impl ZookeeperRegistry {
                 // A session that was over when it was asked for is replaced by a new one.
                 Err(told) if error::ends_session(&told) && session.is_over() => {}
                 result => {
-                    return result.map_err(|told| error::translate_write(&told, data.len()));
+                    let fault = |told| self.config.translate_write(&told, data.len());
+                    return result.map_err(fault);
                 }
             }
         }

@@ -190,7 +190,7 @@ impl Sessions {
                 Err(told) if error::loses_connection(&told) || error::ends_session(&told) => {
                     lost = told;
                 }
-                result => return result.map_err(|told| error::translate(&told)),
+                result => return result.map_err(|told| self.config.translate(&told)),
             }
         }
         Err(error::translate(&lost))
@@ -217,13 +217,11 @@ async fn open(config: Arc<Config>, timeout: Duration) -> Result<Arc<Session>> {
         Ok(session) => Ok(Arc::new(session)),
         Err(told @ (Told::NoHosts | Told::Timeout)) => {
             let outlook = &config.outlook;
-            let found = outlook
-                .explain(&config.addresses, config.speaks_tls())
-                .await;
+            let found = outlook.explain(&config.addresses, config.material()).await;
             let error = error::translate(&told);
             Err(Error::new(error.kind(), format!("{error}: {found}")))
         }
-        Err(told) => Err(error::translate(&told)),
+        Err(told) => Err(config.translate(&told)),
     }
 }
 

@@ -13,12 +13,15 @@ mod dns;
 mod doctor;
 mod etcd;
 mod flags;
+mod guarded;
 mod hostile;
 mod house;
 mod lifecycle;
 mod output;
 mod outside;
+mod refusals;
 mod run;
+mod secrets;
 mod shell;
 mod subject;
 mod watch;
@@ -47,7 +50,9 @@ fn main() -> ExitCode {
         lifecycle::trials(),
         output::trials(),
         outside::trials(),
+        refusals::trials(),
         run::trials(),
+        secrets::trials(),
         shell::trials(),
         watch::trials(),
     ];

@@ -5,11 +5,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use waypost_core::{Error, Result};
 
-use super::Server;
 use super::ensemble::{Ensemble, MEMBERS};
 use super::netns;
 use super::network::Network;
 use super::server::prepare;
+use super::{Launch, Server};
 use crate::Missing;
 
 /// How long a cluster may take until it has a leader.
@@ -56,12 +56,10 @@ impl Cluster {
         let names: [String; MEMBERS] =
             std::array::from_fn(|place| format!("{}{}-{mark:08x}", recipe.name, place + 1));
         let member = |place: usize| {
-            let mut setup = (ensemble.setup)(&names, place);
-            setup
-                .arguments
-                .extend(arguments.iter().map(|&one| one.to_owned()));
-            setup.place = Some((network.name().to_owned(), names[place].clone()));
-            Server::start_as(recipe, setup)
+            let mut launch = Launch::new(recipe);
+            launch.setup = (ensemble.setup)(&names, place);
+            launch.setup.place = Some((network.name().to_owned(), names[place].clone()));
+            Server::start_as(launch.with_arguments(arguments.iter().copied()))
         };
         let (first, second, third) = tokio::try_join!(member(0), member(1), member(2))?;
         Ok(Self {

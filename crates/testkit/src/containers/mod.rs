@@ -5,15 +5,22 @@
 //! to close and removes the container then. What slipped through even so (a killed shell) is swept
 //! when the next server starts.
 //!
-//! A [`Cluster`] is three of them on a network of their own.
+//! * [`Launch`] starts a server with arguments and files of a test's own; [`Papers`] are
+//!   certificates for it and for its clients.
+//! * [`endures`] sees a registry's clients through a fault of its server.
+//! * A [`Cluster`] is three of them on a network of their own.
 
+mod caller;
 mod cluster;
 mod consul;
 pub mod dns;
+mod endure;
 mod ensemble;
 mod etcd;
+mod launch;
 mod netns;
 mod network;
+mod papers;
 mod reaper;
 mod recipe;
 mod server;
@@ -25,8 +32,11 @@ use recipe::Setup;
 pub use cluster::Cluster;
 pub use consul::{CONSUL, CONSUL_CLUSTER, CONSUL_GUARDED, consul_address};
 pub use dns::{DNS, dns_address};
+pub use endure::{endures, frozen_past_the_ttl};
 pub use ensemble::Ensemble;
 pub use etcd::{ETCD, ETCD_CLUSTER, etcd_address};
+pub use launch::Launch;
+pub use papers::Papers;
 pub use recipe::Recipe;
 pub use server::{Output, Server};
 pub use zookeeper::{ZOOKEEPER, ZOOKEEPER_CLUSTER, zookeeper_address};

@@ -46,6 +46,8 @@ pub(super) struct Setup {
     pub(super) environment: Vec<(String, String)>,
     /// A network, and its name there, which is the container's; else Docker's choice.
     pub(super) place: Option<(String, String)>,
+    /// Files, with their paths, that are there before it starts.
+    pub(super) files: Vec<(String, String)>,
 }
 
 impl Recipe {

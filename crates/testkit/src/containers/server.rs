@@ -4,8 +4,9 @@ use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::time::Duration;
 
 use testcontainers::bollard::Docker;
+use testcontainers::bollard::exec::StartExecOptions;
 use testcontainers::bollard::models::{
-    ContainerInspectResponse, NetworkConnectRequest, NetworkDisconnectRequest,
+    ContainerInspectResponse, ExecConfig, NetworkConnectRequest, NetworkDisconnectRequest,
 };
 use testcontainers::bollard::query_parameters::KillContainerOptionsBuilder;
 use testcontainers::core::client::docker_client_instance;
@@ -16,9 +17,10 @@ use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep};
 use waypost_core::{Error, Result};
 
+use super::caller::Caller;
 use super::reaper::Reaper;
 use super::sweep::{LABEL, MACHINE, machine, sweep};
-use super::{Recipe, Setup};
+use super::{Launch, Recipe};
 use crate::Missing;
 
 /// How long a server may take until it serves.
@@ -31,9 +33,8 @@ const NETWORK: &str = "bridge";
 /// Dropping it removes the container.
 #[derive(Debug)]
 pub struct Server {
-    recipe: Recipe,
+    launch: Launch,
     port: u16,
-    setup: Setup,
     /// `None` only while it is dropped.
     container: Option<ContainerAsync<GenericImage>>,
     reaper: Option<Reaper>,
@@ -74,21 +75,16 @@ impl Server {
     /// As [`Server::start`].
     pub async fn start_with(recipe: &Recipe, arguments: &[&str]) -> Result<Self, Missing> {
         prepare(recipe).await?;
-        let arguments = arguments.iter().map(|&argument| argument.to_owned());
-        let setup = Setup {
-            arguments: arguments.collect(),
-            ..Setup::default()
-        };
-        Self::start_as(recipe, setup).await
+        let arguments = arguments.iter().copied();
+        Self::start_as(Launch::new(recipe).with_arguments(arguments)).await
     }
 
     /// Starts a server after [`prepare`], and waits until it serves.
-    pub(super) async fn start_as(recipe: &Recipe, setup: Setup) -> Result<Self, Missing> {
+    pub(super) async fn start_as(launch: Launch) -> Result<Self, Missing> {
         let port = free_port().map_err(|error| Missing::new(format!("no free port: {error}")))?;
         let mut server = Self {
-            recipe: *recipe,
+            launch,
             port,
-            setup,
             container: None,
             reaper: None,
         };
@@ -100,27 +96,33 @@ impl Server {
     }
 
     async fn create(&mut self) -> Result<()> {
-        let full = self.recipe.image();
+        let Launch { recipe, setup, .. } = &self.launch;
+        let full = recipe.image();
         let (name, tag) = name_and_tag(&full);
         let image = GenericImage::new(name, tag)
-            .with_mapped_port(self.port, self.recipe.port.tcp())
+            .with_mapped_port(self.port, recipe.port.tcp())
             .with_label(LABEL, std::process::id().to_string())
             .with_label(MACHINE, machine())
-            .with_cmd(self.setup.arguments.iter().cloned());
-        let image = match self.recipe.datagrams {
-            true => image.with_mapped_port(self.port, self.recipe.port.udp()),
+            .with_cmd(setup.arguments.iter().cloned());
+        let image = match recipe.datagrams {
+            true => image.with_mapped_port(self.port, recipe.port.udp()),
             false => image,
         };
-        let image = match &self.setup.place {
+        let image = match &setup.place {
             Some((network, name)) => image.with_network(network).with_container_name(name),
             None => image,
         };
-        let variables = self.recipe.environment.iter();
+        let variables = recipe.environment.iter();
         let variables = variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let container = variables
-            .chain(self.setup.environment.iter().cloned())
+        let image = variables
+            .chain(setup.environment.iter().cloned())
             .fold(image, |image, (name, value)| {
                 image.with_env_var(name, value)
+            });
+        let files = setup.files.iter();
+        let container = files
+            .fold(image, |image, (path, text)| {
+                image.with_copy_to(path, text.clone().into_bytes())
             })
             .start()
             .await
@@ -140,16 +142,83 @@ impl Server {
     /// Safe.
     pub async fn ready(&self) -> Result<()> {
         let start = Instant::now();
-        while !self.recipe.serves(self.port).await {
+        while !self.serves().await {
             if start.elapsed() > READY {
                 let log = self.logs().await.unwrap_or_default();
                 let last: Vec<_> = log.lines().rev().take(3).collect();
                 let text = format!("it does not serve after {READY:?}; its log ends with {last:?}");
-                return Err(Error::unavailable(text).with_operation("start", self.recipe.name));
+                return Err(
+                    Error::unavailable(text).with_operation("start", self.launch.recipe.name)
+                );
             }
             sleep(Duration::from_millis(50)).await;
         }
         Ok(())
+    }
+
+    async fn serves(&self) -> bool {
+        let recipe = &self.launch.recipe;
+        match &self.launch.caller {
+            None => recipe.serves(self.port).await,
+            Some(caller) => caller
+                .ask(self.port, recipe.question)
+                .await
+                .is_ok_and(|answer| answer.contains(recipe.answer)),
+        }
+    }
+
+    /// Puts a file into the running container, in the place of one that was there. The server's
+    /// user must own the folder.
+    ///
+    /// # Errors
+    /// Docker's; `Unavailable` when the file cannot be written.
+    ///
+    /// # Cancel safety
+    /// The file is the old one or the new one.
+    pub async fn put(&self, path: &str, text: &str) -> Result<()> {
+        let fault = |error| self.fault("put a file into", error);
+        let docker = self.docker().await?;
+        let script = r#"printf %s "$1" >"$0.new" && mv -f "$0.new" "$0""#;
+        let command = ["sh", "-c", script, path, text].map(str::to_owned);
+        let config = ExecConfig {
+            cmd: Some(command.to_vec()),
+            ..ExecConfig::default()
+        };
+        let command = docker.create_exec(self.id(), config).await.map_err(fault)?;
+        let detached = StartExecOptions {
+            detach: true,
+            ..StartExecOptions::default()
+        };
+        let started = docker.start_exec(&command.id, Some(detached)).await;
+        started.map_err(fault)?;
+        loop {
+            let state = docker.inspect_exec(&command.id).await.map_err(fault)?;
+            match (state.running, state.exit_code) {
+                (Some(false), Some(0)) => return Ok(()),
+                (Some(false), Some(code)) => {
+                    let text = format!("{path} cannot be written; the shell ended with {code}");
+                    return Err(Error::unavailable(text));
+                }
+                _ => sleep(Duration::from_millis(20)).await,
+            }
+        }
+    }
+
+    /// The certificate that it shows, as DER.
+    ///
+    /// # Errors
+    /// `Unavailable` when it shows none, or was not started with [`Launch::with_tls`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn certificate(&self) -> Result<Vec<u8>> {
+        let fault = |text: &str| {
+            Error::unavailable(text).with_operation("shake hands with", self.launch.recipe.name)
+        };
+        let caller = self.launch.caller.as_ref();
+        let caller: &Caller = caller.ok_or_else(|| fault("it was not started with TLS"))?;
+        let shown = caller.certificate(self.port).await;
+        shown.map_err(|error| fault("it shows no certificate").with_source(error))
     }
 
     /// The `host:port` at which this machine reaches it.
@@ -356,19 +425,19 @@ impl Server {
 
     /// What its port answers to `question`; nothing within a second is no answer.
     pub(super) async fn ask(&self, question: &str) -> Option<String> {
-        self.recipe.ask(self.port, question, None).await
+        self.launch.recipe.ask(self.port, question, None).await
     }
 
     /// What others call it: its name within its network, else its recipe's.
     fn name(&self) -> &str {
-        let place = self.setup.place.as_ref();
-        place.map_or(self.recipe.name, |(_, name)| name)
+        let place = self.launch.setup.place.as_ref();
+        place.map_or(self.launch.recipe.name, |(_, name)| name)
     }
 
     fn container(&self) -> Result<&ContainerAsync<GenericImage>> {
         self.container.as_ref().ok_or_else(|| {
             Error::unavailable("a wipe took the container away and put no new one in its place")
-                .with_operation("reach", self.recipe.name)
+                .with_operation("reach", self.launch.recipe.name)
         })
     }
 
@@ -384,7 +453,7 @@ impl Server {
         error: impl std::error::Error + Send + Sync + 'static,
     ) -> Error {
         Error::unavailable("docker could not do it")
-            .with_operation(operation, self.recipe.name)
+            .with_operation(operation, self.launch.recipe.name)
             .with_source(error)
     }
 }

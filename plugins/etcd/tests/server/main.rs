@@ -12,6 +12,7 @@ mod layout;
 mod leases;
 mod login;
 mod support;
+mod tls;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         history::LAWS,
         endpoints::LAWS,
         login::LAWS,
+        tls::LAWS,
     ];
     let trials = laws.concat().into_iter().map(|law| trial(law, &runtime));
     libtest_mimic::run(&arguments, trials.collect()).exit_code()

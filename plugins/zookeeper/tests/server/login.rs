@@ -1,19 +1,16 @@
-//! Users, access lists, TLS.
+//! Users and access lists.
 
 use waypost_core::{ErrorKind, RegisterOptions, Result, WatchScope};
-use waypost_testkit::containers::{Server, zookeeper_address};
+use waypost_testkit::containers::zookeeper_address;
 use zookeeper_client::{Acl, Acls, AuthId, CreateMode, Permission};
 
-use crate::help::{
-    LEAST, Verdict, at, client, given, instance, laws, name, open, own_server, register, try_open,
-};
+use crate::help::{LEAST, Verdict, client, given, instance, laws, name, open, register};
 use crate::support::PERSISTENT;
 
 laws! {
     only_its_user_changes_what_a_user_created,
     an_open_list_lets_everybody_write,
     what_cannot_be_read_is_denied_and_not_empty,
-    tls_is_spoken_with_whom_it_trusts,
 }
 
 fn denied<T: std::fmt::Debug>(result: Result<T>) {
@@ -106,100 +103,5 @@ async fn what_cannot_be_read_is_denied_and_not_empty() -> Verdict {
         registry.services().await.expect("services"),
         [name("plain")]
     );
-    Verdict::Kept
-}
-
-/// The plain port takes TLS as well, from the server's next start on.
-const TLS: &str = "\
-client.portUnification=true
-authProvider.x509=org.apache.zookeeper.server.auth.X509AuthenticationProvider
-serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory
-ssl.keyStore.location=/var/lib/zookeeper/server.pem
-ssl.trustStore.location=/var/lib/zookeeper/ca.pem
-";
-
-/// An authority, a server's and a client's certificate, as PEM.
-struct Papers {
-    ca: String,
-    server: (String, String),
-    client: (String, String),
-}
-
-fn papers() -> Papers {
-    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-    let key = KeyPair::generate().expect("a key");
-    let mut params = CertificateParams::default();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "trial authority");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca = params.self_signed(&key).expect("an authority").pem();
-    let issuer = Issuer::new(params, key);
-    let signed = |names: Vec<String>| {
-        let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(names).expect("names");
-        let certificate = params.signed_by(&key, &issuer).expect("a certificate");
-        (certificate.pem(), key.serialize_pem())
-    };
-    Papers {
-        server: signed(vec!["127.0.0.1".to_owned()]),
-        client: signed(vec!["client".to_owned()]),
-        ca,
-    }
-}
-
-async fn put(server: &Server, path: &str, text: &str) {
-    let script = format!("cat >{path} <<'END'\n{text}END\n");
-    let output = server.exec(&["sh", "-c", &script]).await.expect("exec");
-    assert_eq!(output.code, Some(0), "{output:?}");
-}
-
-async fn tls_is_spoken_with_whom_it_trusts() -> Verdict {
-    let server = given!(own_server(&[]).await);
-    let (ours, theirs) = (papers(), papers());
-    let both = format!("{}{}", ours.server.1, ours.server.0);
-    put(&server, "/var/lib/zookeeper/server.pem", &both).await;
-    put(&server, "/var/lib/zookeeper/ca.pem", &ours.ca).await;
-    put(&server, "/var/lib/zookeeper/extra.cfg", TLS).await;
-    server.kill().await.expect("kill");
-    server.revive().await.expect("revive");
-    let files = tempfile::tempdir().expect("a directory");
-    let file = |name: &str, text: &str| {
-        let path = files.path().join(name);
-        std::fs::write(&path, text).expect("write");
-        path.to_str().expect("utf-8").to_owned()
-    };
-    let (ca, foreign) = (file("ca.pem", &ours.ca), file("foreign.pem", &theirs.ca));
-    let cert = file("cert.pem", &ours.client.0);
-    let key = file("key.pem", &ours.client.1);
-    let at_server = format!("zookeeper://ann:S3CR3T@{}", server.address());
-
-    let good = open(&format!("{at_server}?ca={ca}&cert={cert}&key={key}")).await;
-    let one = instance("sealed-line", 1);
-    let mut lease = register(&*good, &one).await;
-    lease.renew().await.expect("renew");
-    let seen = at(&server.address())
-        .await
-        .lookup(&one.service)
-        .await
-        .expect("lookup");
-    assert_eq!(
-        seen,
-        [one],
-        "the plain port is still there, and everybody reads"
-    );
-
-    for query in [
-        format!("ca={foreign}&cert={cert}&key={key}"),
-        // The server demands a certificate.
-        format!("ca={ca}"),
-    ] {
-        let refused = open(&format!("{at_server}?{query}")).await;
-        let error = refused.services().await.expect_err(&query);
-        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-        assert!(error.to_string().contains("certificate"), "{error}");
-    }
-    let partial = try_open(&format!("{at_server}?ca={ca}&cert={cert}")).await;
-    assert_eq!(partial.expect_err("no key").kind(), ErrorKind::Config);
     Verdict::Kept
 }

@@ -12,6 +12,7 @@ mod owners;
 mod sessions;
 #[path = "../support/mod.rs"]
 mod support;
+mod tls;
 mod versions;
 mod watches;
 
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         sessions::LAWS,
         watches::LAWS,
         login::LAWS,
+        tls::LAWS,
         versions::LAWS,
     ];
     let trials = laws.concat().into_iter().map(|law| trial(law, &runtime));
