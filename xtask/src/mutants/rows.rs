@@ -97,20 +97,20 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a release leaves the record to its ttl",
         file: TASK,
-        find: "Some(lease) => match lease.revoke().await {",
-        replace: "Some(_) => match Ok::<(), Error>(()) {",
+        find: "timeout(self.limit, lease.revoke()).await",
+        replace: "{\n                    drop(lease);\n                    Ok::<Result<()>, ()>(Ok(()))\n                }",
     },
     Mutant {
         name: "an update that could not be written is forgotten",
         file: TASK,
-        find: "Err(error) => Input::RenewFailed(error),\n        }\n    }\n\n    async fn release",
-        replace: "Err(error) => {\n                self.wrote(generation, None);\n                Input::RenewFailed(error)\n            }\n        }\n    }\n\n    async fn release",
+        find: "            Err(error) => return Input::RenewFailed(error),\n        }\n        // Not",
+        replace: "            Err(error) => {\n                self.wrote(generation, None);\n                return Input::RenewFailed(error);\n            }\n        }\n        // Not",
     },
     Mutant {
         name: "operations of the keeper have no deadline",
-        file: REGISTRATION,
-        find: "registry: Arc::new(Deadlines::new(registry, limit)),",
-        replace: "registry: { let _ = limit; registry },",
+        file: TASK,
+        find: "timeout(self.limit, work).await",
+        replace: "Ok::<_, ()>(work.await)",
     },
     Mutant {
         name: "a dropped registration goes on renewing",
@@ -163,8 +163,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a watch that ended is not opened again",
         file: FOLLOW,
-        find: "            self.pause().await;\n        }\n    }",
-        replace: "            std::future::pending::<()>().await;\n        }\n    }",
+        find: "            self.pause(delay).await;\n        }\n    }",
+        replace: "            drop(delay);\n            std::future::pending::<()>().await;\n        }\n    }",
     },
     Mutant {
         name: "a mass departure is what the disk remembers",
