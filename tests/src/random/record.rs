@@ -255,7 +255,7 @@ impl From<&Change> for Told {
 /// One line of the history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
-    /// When, by [`now`].
+    /// When, by the clock of the tape.
     pub at: u64,
     /// Who did or saw it.
     pub who: String,
