@@ -135,7 +135,7 @@ impl Machine {
         // Lost young may be chance; lost young three times, and somebody else claims the record.
         // Two who answered each other at once would write it several times a second, for ever.
         let (least, spread) = if self.quarrel >= QUARREL {
-            (interval, interval.min(BACKOFF_CAP))
+            (interval + interval / 4, interval.min(BACKOFF_CAP) / 2)
         } else {
             (Duration::ZERO, spread(interval))
         };
