@@ -127,8 +127,9 @@ async fn doubled<B: Backend>(house: &mut House<B>) -> Result<f64> {
     let [first, second] = house.nodes(0);
     let other = house.start_agent(3, house.agents[0].order().clone())?;
     other.live(T).await?;
-    // The first exchanges are no flapping yet.
-    sleep(T).await;
+    // The first exchanges are no flapping yet: the newcomer learns by three losses, and the first
+    // process, who has learnt by earlier repetitions, takes its time between them.
+    sleep(2 * T).await;
     let writes = || {
         let each = house
             .watched
