@@ -49,7 +49,11 @@ pub fn main<B: Backend>(faults: Vec<Fault<B>>, places: Places) -> ExitCode {
     if std::env::var("WAYPOST_FAULTS").is_ok_and(|value| value == "1") {
         run(&arguments, faults, places)
     } else {
-        let ignored = || Ok(Completion::ignored_with("run with --faults"));
+        let ignored = || {
+            Ok(Completion::ignored_with(
+                "--faults runs the table of etcd, --full those of all servers",
+            ))
+        };
         let trials = names.map(|name| Trial::ignorable_test(name, ignored));
         libtest_mimic::run(&arguments, trials.collect()).exit_code()
     }

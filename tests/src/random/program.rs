@@ -158,7 +158,9 @@ fn tests(runtime: Runtime, places: Places) -> ExitCode {
             if wanted {
                 test(&runtime, row, &places)
             } else {
-                Ok(Completion::ignored_with("run with --faults"))
+                Ok(Completion::ignored_with(
+                    "--faults runs the table of etcd, --full those of all servers",
+                ))
             }
         })
     });

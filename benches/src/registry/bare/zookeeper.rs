@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use waypost_core::Instance;
 use waypost_plugin_kit::codec;
 use waypost_testkit::containers::{Server, ZOOKEEPER};
-use zookeeper_client::{Acls, AddWatchMode, Client, CreateMode, EventType};
+use zookeeper_client::{Acls, AddWatchMode, Client, CreateMode, Error, EventType};
 
 use crate::registry::setting;
 
@@ -75,7 +75,14 @@ impl Bare for ZooKeeper {
         let ephemeral = CreateMode::Ephemeral.with_acls(Acls::anyone_all());
         let value = codec::encode(instance);
         let path = setting::key(space, instance);
-        self.writer.create(&path, &value, &ephemeral).await?;
+        let created = self.writer.create(&path, &value, &ephemeral).await;
+        if created == Err(Error::NoNode) {
+            let (above, _) = path.rsplit_once('/').context("a key has a service")?;
+            self.make(above).await?;
+            self.writer.create(&path, &value, &ephemeral).await?;
+            return Ok(());
+        }
+        created?;
         Ok(())
     }
 
