@@ -2,8 +2,14 @@
 
 mod config;
 mod deadline;
+mod retry;
 
 pub mod code;
 
 pub use config::ConfigError;
 pub use deadline::{BadTimeout, Bounded, Deadline, Expired, GRPC_TIMEOUT, TIMEOUT, TimeoutRule};
+pub use retry::{
+    AttemptTimeout, Attempts, Backoff, CallInfo, Decision, FullJitter, MicroBackoff, Outcome,
+    Pushback, Retry, RetryAlways, RetryBudget, RetryNever, RetryOnError, RetryPolicy, RetrySafe,
+    Rules, Sent, Upcoming, Verdict, Why,
+};
