@@ -1,12 +1,14 @@
 #![doc = include_str!("../README.md")]
 
 mod config;
+mod context;
 mod deadline;
 mod retry;
 
 pub mod code;
 
 pub use config::ConfigError;
+pub use context::{ATTEMPT, Context, Forward, InvalidMetadata, Metadata, MetadataRule, Scoped};
 pub use deadline::{BadTimeout, Bounded, Deadline, Expired, GRPC_TIMEOUT, TIMEOUT, TimeoutRule};
 pub use retry::{
     AttemptTimeout, Attempts, Backoff, CallInfo, Decision, FullJitter, MicroBackoff, Outcome,
