@@ -85,7 +85,7 @@ impl<F: Future> Future for Bounded<F> {
 }
 
 /// Waits for the deadline with a timer that is made on the first wait.
-pub(crate) fn poll_timer(
+fn poll_timer(
     mut sleep: Pin<&mut Option<Sleep>>,
     deadline: Option<Deadline>,
     cx: &mut Context<'_>,

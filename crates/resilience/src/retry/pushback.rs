@@ -69,7 +69,8 @@ mod tests {
 
     #[test]
     fn what_peers_ask_for_is_read() {
-        let rows: &[(&[(&str, &str)], Option<u64>, bool)] = &[
+        type Row = (&'static [(&'static str, &'static str)], Option<u64>, bool);
+        let rows: &[Row] = &[
             (&[], None, false),
             (&[("retry-after", "1")], Some(1_000), false),
             (&[("retry-after", "0")], Some(0), false),
