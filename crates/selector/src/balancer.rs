@@ -434,6 +434,11 @@ impl Next<'_> {
         picked
     }
 
+    /// Takes `node` for one that was picked here.
+    pub fn avoid(&mut self, node: &Node) {
+        self.tried.push(node.place);
+    }
+
     fn pick(&self) -> Result<Pick, NoneAvailable> {
         if self.tried.is_empty() {
             return self.balancer.pick(&self.options);

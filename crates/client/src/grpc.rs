@@ -1,0 +1,93 @@
+//! The gRPC face.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use http::{Request, Response};
+use http_body::Body;
+use tower_service::Service;
+use waypost_core::ServiceName;
+
+use crate::answer::Answer;
+use crate::body::{BoxError, Outgoing};
+use crate::client::Client;
+use crate::connect::Version;
+use crate::error::{Error, Result};
+use crate::options::CallOptions;
+use crate::route::{Head, Route};
+
+/// Takes the place of a `tonic` channel in generated clients: each call goes to a node of its own.
+///
+/// A call's deadline is `tonic::Request::set_timeout`, or the client's; it bounds the time to the
+/// answer's head, and with `set_timeout` the whole call. An encoded message is kept for another
+/// attempt up to 1 MiB; of a stream of messages nothing is sent twice. [`CallOptions`] among the
+/// request's extensions say which calls are idempotent.
+#[derive(Debug, Clone)]
+pub struct GrpcChannel {
+    client: Client,
+    service: ServiceName,
+    route: Arc<OnceLock<Arc<Route>>>,
+}
+
+impl GrpcChannel {
+    pub(crate) fn new(client: Client, service: ServiceName) -> Self {
+        Self {
+            client,
+            service,
+            route: Arc::default(),
+        }
+    }
+
+    async fn route(&self) -> Result<Arc<Route>> {
+        if let Some(route) = self.route.get() {
+            return Ok(Arc::clone(route));
+        }
+        let route = self.client.route(self.service.as_str()).await?;
+        Ok(Arc::clone(self.route.get_or_init(|| route)))
+    }
+
+    async fn send<B>(self, request: Request<B>) -> Result<Response<Answer>>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let route = self.route().await?;
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path_and_query().cloned();
+        let whole = parts.headers.contains_key("grpc-timeout");
+        let head = Head {
+            method: parts.method,
+            path: path.unwrap_or_else(|| PathAndQuery::from_static("/")),
+            headers: parts.headers,
+            version: Version::Two,
+            grpc: true,
+            whole,
+            authority: None,
+        };
+        let options = parts.extensions.get::<CallOptions>();
+        route.send(head, Outgoing::new(body), options).await
+    }
+}
+
+impl<B> Service<Request<B>> for GrpcChannel
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Answer>;
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Answer>>> + Send>>;
+
+    /// Always: whether a node can take a call is known when one is picked.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        Box::pin(self.clone().send(request))
+    }
+}

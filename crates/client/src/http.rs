@@ -1,0 +1,146 @@
+//! The HTTP face.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{CONNECTION, PROXY_AUTHENTICATE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::uri::{PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderName, Request, Response, Uri};
+use http_body::Body;
+use tower_service::Service;
+
+use crate::answer::Answer;
+use crate::body::{BoxError, Outgoing};
+use crate::client::Client;
+use crate::connect::Version;
+use crate::error::{Error, Result};
+use crate::options::CallOptions;
+use crate::route::Head;
+
+/// What concerns one connection and is not passed on (RFC 9110, section 7.6.1).
+const OF_CONNECTION: [HeaderName; 7] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    PROXY_AUTHENTICATE,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+impl Client {
+    /// Gets `uri`, whose host is a service's name.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
+    ///
+    /// # Cancel safety
+    /// Safe: the attempt under way is given up.
+    pub async fn get(&self, uri: impl AsRef<str>) -> Result<Response<Answer>> {
+        let uri: Uri = uri.as_ref().parse().map_err(|error| {
+            Error::config(format!("{:?} is no URI", uri.as_ref())).with_source(invalid(error))
+        })?;
+        let mut request = Request::new(http_body_util::Empty::<Bytes>::new());
+        *request.uri_mut() = uri;
+        self.request(request).await
+    }
+
+    /// Makes a request whose URI's host is a service's name: `http://greeter/hello`.
+    ///
+    /// Any method, any body. Whether it may be repeated once it was sent is told by the method
+    /// (RFC 9110, section 9.2.2), or by [`CallOptions`] among the request's extensions. An answer of
+    /// any status is an answer.
+    ///
+    /// # Errors
+    /// What kept the call from being answered.
+    ///
+    /// # Cancel safety
+    /// Safe: the attempt under way is given up.
+    pub async fn request<B>(&self, request: Request<B>) -> Result<Response<Answer>>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let (parts, body) = request.into_parts();
+        let Some(authority) = parts.uri.authority() else {
+            return Err(Error::config(format!(
+                "{:?} names no service; http://service-name/path is needed",
+                parts.uri.to_string()
+            )));
+        };
+        if parts.uri.scheme() != Some(&Scheme::HTTP) {
+            return Err(Error::config(format!(
+                "{:?} is no http:// URI; whether nodes are spoken to in TLS is the client's setting",
+                parts.uri.to_string()
+            )));
+        }
+        if authority.port().is_some() || authority.as_str().contains('@') {
+            return Err(Error::config(format!(
+                "{:?} names more than a service; http://service-name/path is needed",
+                authority.as_str()
+            )));
+        }
+        let route = self.route(authority.host()).await?;
+        let mut headers = parts.headers;
+        strip(&mut headers);
+        let path = parts.uri.path_and_query().cloned();
+        let head = Head {
+            method: parts.method,
+            path: path.unwrap_or_else(|| PathAndQuery::from_static("/")),
+            headers,
+            version: Version::One,
+            grpc: false,
+            whole: false,
+            authority: None,
+        };
+        let options = parts.extensions.get::<CallOptions>();
+        route.send(head, Outgoing::new(body), options).await
+    }
+}
+
+fn invalid(error: http::uri::InvalidUri) -> BoxError {
+    error.into()
+}
+
+fn strip(headers: &mut HeaderMap) {
+    if headers.is_empty() {
+        return;
+    }
+    for name in &OF_CONNECTION {
+        headers.remove(name);
+    }
+}
+
+/// A `tower::Service` for requests to `http://service-name/path`: [`Client::request`].
+#[derive(Debug, Clone)]
+pub struct HttpClient {
+    client: Client,
+}
+
+impl HttpClient {
+    pub(crate) fn new(client: Client) -> Self {
+        Self { client }
+    }
+}
+
+impl<B> Service<Request<B>> for HttpClient
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Answer>;
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Answer>>> + Send>>;
+
+    /// Always: whether a node can take a call is known when one is picked.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let client = self.client.clone();
+        Box::pin(async move { client.request(request).await })
+    }
+}

@@ -1,0 +1,37 @@
+//! Calls that survive: a service's name in, an answer out, whatever one node, one network or the
+//! registry does.
+//!
+//! A [`Client`] reads nodes from a directory, picks one a call, and tries another where that is
+//! safe. It has an HTTP face ([`Client::request`], [`Client::http`]) and a gRPC face
+//! ([`Client::grpc`]).
+//!
+//! * A node that refuses, or is gone, or cannot be reached, fails no call while another lives:
+//!   connections are made in the background where others can take the call, and a try that was
+//!   never sent goes to another node.
+//! * A call that was sent and not answered is repeated only if it is idempotent; else it fails, and
+//!   [`Error::may_have_run`] says so.
+//! * A call has one deadline for all its attempts; each hop is told what is left.
+//! * A registry that is down fails no call: nodes stay known.
+
+mod answer;
+mod body;
+mod client;
+mod connect;
+mod error;
+mod grpc;
+mod http;
+mod meter;
+mod options;
+mod peer;
+mod pool;
+mod route;
+mod settings;
+
+pub use answer::Answer;
+pub use body::{BoxError, Outgoing};
+pub use client::{Client, ClientBuilder};
+pub use error::{Error, ErrorKind, Result};
+pub use grpc::GrpcChannel;
+pub use http::HttpClient;
+pub use options::CallOptions;
+pub use route::NodeOf;
