@@ -34,7 +34,7 @@ fn request(lines: &[(&'static str, &'static str)]) -> Request<()> {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_is_late_never_reaches_the_service() {
-    let service = service_fn(|_: Request<()>| async { panic!("started") as Answer });
+    let service = service_fn(|_: Request<()>| -> std::future::Ready<Answer> { panic!("started") });
     let service = ExpiryLayer::new().layer(service);
     let late = request(&[("grpc-timeout", "0n")]);
     let response = service.clone().oneshot(late).await.expect("answered");
@@ -211,4 +211,13 @@ async fn what_is_safe_is_tried_again() {
         (result.expect("an answer").status().as_u16(), numbers.len()),
         (503, 1)
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_always_has_more_cannot_outrun_the_clock() {
+    let deadline = Deadline::after(Duration::from_millis(20));
+    let mut body = BoundedBody::new(Full::<Bytes>::from("more"), Some(deadline));
+    tokio::time::advance(Duration::from_millis(30)).await;
+    let end = body.frame().await.expect("an end");
+    assert!(end.expect_err("late").is::<Expired>());
 }
