@@ -69,9 +69,10 @@ impl Outgoing {
                     Ok(data) => more.extend_from_slice(&data),
                     // Trailers of a request: the stream has ended with them.
                     Err(trailers) => {
-                        let last = http_body_util::StreamBody::new(futures_util::stream::iter([Ok(
-                            trailers,
-                        )]));
+                        let last =
+                            http_body_util::StreamBody::new(futures_util::stream::iter([Ok(
+                                trailers,
+                            )]));
                         break Some(last.boxed_unsync());
                     }
                 },

@@ -44,7 +44,6 @@ struct Shared {
 
 impl Client {
     /// A client's settings.
-    #[must_use]
     pub fn builder() -> ClientBuilder {
         ClientBuilder::default()
     }
@@ -95,12 +94,20 @@ impl Client {
     /// The services that were called.
     #[must_use]
     pub fn services(&self) -> Vec<ServiceName> {
-        let routes = self.shared.routes.read().unwrap_or_else(PoisonError::into_inner);
+        let routes = self
+            .shared
+            .routes
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         routes.values().map(|route| route.service.clone()).collect()
     }
 
     pub(crate) fn known(&self, service: &str) -> Option<Arc<Route>> {
-        let routes = self.shared.routes.read().unwrap_or_else(PoisonError::into_inner);
+        let routes = self
+            .shared
+            .routes
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         routes.get(service).cloned()
     }
 
@@ -127,7 +134,11 @@ impl Client {
             return Ok(known);
         }
         let route = Route::new(name, followed, Arc::clone(&self.shared.settings))?;
-        let mut routes = self.shared.routes.write().unwrap_or_else(PoisonError::into_inner);
+        let mut routes = self
+            .shared
+            .routes
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         routes.insert(service.into(), Arc::clone(&route));
         Ok(route)
     }
@@ -195,7 +206,9 @@ impl ClientBuilder {
     /// When a call with all its attempts must be over (`--client_request_timeout`). Default 5 s.
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         if timeout.is_zero() {
-            self.note(Error::config("the request timeout is 0s; it must be longer than nothing"));
+            self.note(Error::config(
+                "the request timeout is 0s; it must be longer than nothing",
+            ));
         }
         self.settings.timeout = timeout;
         self
@@ -204,7 +217,9 @@ impl ClientBuilder {
     /// How long a connection may take to come about. Default 250 ms.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         if limit.is_zero() {
-            self.note(Error::config("the connect timeout is 0s; it must be longer than nothing"));
+            self.note(Error::config(
+                "the connect timeout is 0s; it must be longer than nothing",
+            ));
         }
         self.settings.connector.limit = limit;
         self
@@ -222,7 +237,9 @@ impl ClientBuilder {
     /// How long an idle connection is kept (`--client_pool_ttl`). Default 60 s.
     pub fn pool_ttl(mut self, ttl: Duration) -> Self {
         if ttl.is_zero() {
-            self.note(Error::config("the pool ttl is 0s; it must be longer than nothing"));
+            self.note(Error::config(
+                "the pool ttl is 0s; it must be longer than nothing",
+            ));
         }
         self.settings.keeping.ttl = ttl;
         self
@@ -250,7 +267,11 @@ impl ClientBuilder {
     /// # Errors
     /// [`ErrorKind::Config`] with the first setting that makes no sense, by name and rule.
     pub fn build(self) -> Result<Client> {
-        if let Some(fault) = self.fault.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(fault) = self
+            .fault
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+        {
             return Err(fault);
         }
         let Some(directory) = self.directory else {

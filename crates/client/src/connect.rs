@@ -69,7 +69,9 @@ impl Connector {
             Version::Two => b"h2".to_vec(),
         }];
         let name = ServerName::try_from(address.host().to_owned())?;
-        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+        let stream = TlsConnector::from(Arc::new(config))
+            .connect(name, stream)
+            .await?;
         self.speak(stream, version).await
     }
 

@@ -240,7 +240,12 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = &*self.0;
         if !inner.service.is_empty() {
-            write!(f, "call {} of `{}`", inner.endpoint.escape_debug(), inner.service)?;
+            write!(
+                f,
+                "call {} of `{}`",
+                inner.endpoint.escape_debug(),
+                inner.service
+            )?;
             if let Some(node) = &inner.node {
                 write!(f, " on node {node}")?;
             }

@@ -106,13 +106,17 @@ impl Pool {
     pub(crate) fn is_connected(&self, version: Version) -> bool {
         match version {
             Version::One => self.open.load(Ordering::Relaxed) > 0,
-            Version::Two => locked(&self.two).as_ref().is_some_and(|two| !two.is_closed()),
+            Version::Two => locked(&self.two)
+                .as_ref()
+                .is_some_and(|two| !two.is_closed()),
         }
     }
 
     /// How many connections are open.
     pub(crate) fn open(&self) -> u32 {
-        let two = locked(&self.two).as_ref().is_some_and(|two| !two.is_closed());
+        let two = locked(&self.two)
+            .as_ref()
+            .is_some_and(|two| !two.is_closed());
         self.open.load(Ordering::Relaxed) + u32::from(two)
     }
 
@@ -290,7 +294,8 @@ impl Pool {
         let now = self.sweeps.fetch_add(1, Ordering::Relaxed) + 1;
         let mut gone = Vec::new();
         let mut state = locked(&self.state);
-        let is_old = |idle: &mut Idle| idle.sender.is_closed() || now.wrapping_sub(idle.since) > SWEEPS;
+        let is_old =
+            |idle: &mut Idle| idle.sender.is_closed() || now.wrapping_sub(idle.since) > SWEEPS;
         gone.extend(state.idle.extract_if(.., is_old));
         drop(state);
         for _ in gone {

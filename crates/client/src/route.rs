@@ -73,7 +73,11 @@ impl Route {
         let fault = |error: waypost_core::Error| Error::config(error.to_string());
         let balancer = Balancer::new(service.clone(), settings.rules.clone()).map_err(fault)?;
         balancer.publish(&followed.members());
-        let feeder = tokio::spawn(feed(followed.clone(), balancer.clone(), Arc::clone(&settings)));
+        let feeder = tokio::spawn(feed(
+            followed.clone(),
+            balancer.clone(),
+            Arc::clone(&settings),
+        ));
         let (authority, host) = authority_of(&service);
         Ok(Arc::new(Self {
             meter: Meter::new(&service),
@@ -99,7 +103,9 @@ impl Route {
     ) -> Result<Response<Answer>> {
         let begun = Instant::now();
         let context = Context::current();
-        let timeout = options.and_then(|one| one.timeout).unwrap_or(self.settings.timeout);
+        let timeout = options
+            .and_then(|one| one.timeout)
+            .unwrap_or(self.settings.timeout);
         let deadline = Deadline::after_at(timeout, begun)
             .earlier_of(context.deadline())
             .earlier_of(Deadline::accept(&head.headers));
@@ -110,7 +116,9 @@ impl Route {
             .unwrap_or_else(|| !head.grpc && head.method.is_idempotent());
         let call = CallInfo::new(self.service.as_str(), endpoint).with_idempotent(idempotent);
         let rules = RetryRules {
-            retry: options.and_then(|one| one.retry.as_ref()).unwrap_or(&self.settings.retry),
+            retry: options
+                .and_then(|one| one.retry.as_ref())
+                .unwrap_or(&self.settings.retry),
             budget: &self.budget,
             call: &call,
             deadline,
@@ -119,9 +127,8 @@ impl Route {
         let result = self
             .attempt_all(&rules, &mut attempts, &context, &head, &mut body, options)
             .await;
-        let result = result.map_err(|error| {
-            error.of_call(self.service.as_str(), endpoint, attempts.started())
-        });
+        let result = result
+            .map_err(|error| error.of_call(self.service.as_str(), endpoint, attempts.started()));
         self.meter.call(&result, begun);
         result
     }
@@ -137,8 +144,12 @@ impl Route {
     ) -> Result<Response<Answer>> {
         match attempts.first(rules, Instant::now()) {
             Verdict::Go { wait } => pause(wait).await,
-            Verdict::End(_) => return Err(Error::new(ErrorKind::Timeout, "no time was left to begin")),
-            Verdict::Fail(own) => return Err(Error::new(ErrorKind::Node, "refused").with_source(own)),
+            Verdict::End(_) => {
+                return Err(Error::new(ErrorKind::Timeout, "no time was left to begin"));
+            }
+            Verdict::Fail(own) => {
+                return Err(Error::new(ErrorKind::Node, "refused").with_source(own));
+            }
         }
         let choice = choice(options, rules.call.idempotent);
         let mut pick = self.first_pick(&choice, head.version)?;
@@ -249,7 +260,10 @@ impl Route {
         }
         let error = Error::new(
             ErrorKind::Registry,
-            format!("no node of service `{}` is known, and the registry does not answer", self.service),
+            format!(
+                "no node of service `{}` is known, and the registry does not answer",
+                self.service
+            ),
         );
         match self.followed.error() {
             Some(cause) => error.with_source(cause),
@@ -261,7 +275,10 @@ impl Route {
     fn limit(&self, rules: &RetryRules<'_>, attempts: &Attempts) -> Deadline {
         let now = Instant::now();
         let left = rules.deadline.remaining_at(now);
-        let limit = rules.retry.attempt_timeout().limit(left, attempts.is_last(rules));
+        let limit = rules
+            .retry
+            .attempt_timeout()
+            .limit(left, attempts.is_last(rules));
         Deadline::after_at(limit, now).earlier(rules.deadline)
     }
 
@@ -278,10 +295,13 @@ impl Route {
         let work = self.attempt_unbounded(pick, context, number, head, body, limit, &sent);
         let result = match timeout_at(limit.at(), work).await {
             Ok(result) => result,
-            Err(_) if sent.load(Ordering::Relaxed) == 0 => {
-                Err(Error::new(ErrorKind::Timeout, "no connection was free in time"))
+            Err(_) if sent.load(Ordering::Relaxed) == 0 => Err(Error::new(
+                ErrorKind::Timeout,
+                "no connection was free in time",
+            )),
+            Err(_) => {
+                Err(Error::new(ErrorKind::Timeout, "no answer in time").with_sent(Sent::Maybe))
             }
-            Err(_) => Err(Error::new(ErrorKind::Timeout, "no answer in time").with_sent(Sent::Maybe)),
         };
         let (sent, result) = match result {
             Ok(answer) => (Sent::Answered, Ok(answer)),
@@ -373,9 +393,8 @@ impl Route {
             Ok((response, lease)) => {
                 let deadline = head.whole.then_some(deadline);
                 let node = NodeOf(pick.shared_node());
-                let mut response = response.map(|body| {
-                    Answer::new(body, lease, pick, outcome, head.grpc, deadline)
-                });
+                let mut response = response
+                    .map(|body| Answer::new(body, lease, pick, outcome, head.grpc, deadline));
                 response.extensions_mut().insert(node);
                 Ok(response)
             }
@@ -423,7 +442,11 @@ impl Judged {
             Ok((response, _)) => {
                 let status = response.status().as_u16();
                 let code = if grpc {
-                    grpc_code(response.headers()).unwrap_or(if status == 200 { code::OK } else { status })
+                    grpc_code(response.headers()).unwrap_or(if status == 200 {
+                        code::OK
+                    } else {
+                        status
+                    })
                 } else {
                     status
                 };
