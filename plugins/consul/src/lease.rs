@@ -34,15 +34,34 @@ pub(crate) async fn hold(shared: &Shared, agent: Agent, record: &Definition) -> 
         .filter(|owner| shared.claims.is_ours(Some(owner)));
     match owner {
         Some(owner) if still_passes(&agent, &record.id).await? => {
-            settle(shared, &agent, record, &owner).await?;
+            if is_told(&agent, record, &owner).await? {
+                settle(shared, &agent, record, &owner).await?;
+            } else {
+                // An agent that failed to tell the servers of a change tries again when it is told
+                // of another one, or when it compares notes with them, which it does once a minute.
+                write(shared, &agent, record, owner, is_there).await?;
+            }
         }
-        _ => write(shared, &agent, record, is_there).await?,
+        _ => {
+            let owner = shared.claims.owner();
+            write(shared, &agent, record, owner, is_there).await?;
+        }
     }
     Ok(agent)
 }
 
-async fn write(shared: &Shared, agent: &Agent, record: &Definition, is_there: bool) -> Result<()> {
-    let owner = shared.claims.owner();
+async fn write(
+    shared: &Shared,
+    agent: &Agent,
+    record: &Definition,
+    owner: Owner,
+    is_there: bool,
+) -> Result<()> {
+    // An agent that tells the servers of a change while they have no leader answers nobody until
+    // they have one, for up to seven seconds: what it holds could not be renewed, and would expire.
+    if matches!(agent.is_led().await, Ok(false)) {
+        return Err(error::leaderless(agent.peer()));
+    }
     agent.write(&record.owned_by(owner.clone())).await?;
     if is_there {
         // Whatever a registration says, an agent keeps the status of a check that it has already:
@@ -50,6 +69,14 @@ async fn write(shared: &Shared, agent: &Agent, record: &Definition, is_there: bo
         still_passes(agent, &record.id).await?;
     }
     settle(shared, agent, record, &owner).await
+}
+
+/// Whether the servers have this record of `owner`, live or not.
+async fn is_told(agent: &Agent, record: &Definition, owner: &Owner) -> Result<bool> {
+    let (service, id) = (record.name.as_str(), record.id.as_str());
+    let read = agent.entries_of(service, id, &Since::Now, agent.wait());
+    let is_ours = |entry: &Entry| entry.service.owner().as_ref() == Some(owner);
+    Ok(read.await?.what.iter().any(is_ours))
 }
 
 async fn still_passes(agent: &Agent, id: &str) -> Result<bool> {
@@ -229,7 +256,8 @@ impl ConsulLease {
         let record = Definition::new(instance, self.ttl)?;
         let _turn = self.shared.writes.acquire().await;
         if !record.is_held(&self.ours().await?) {
-            write(&self.shared, &self.agent, &record, true).await?;
+            let owner = self.shared.claims.owner();
+            write(&self.shared, &self.agent, &record, owner, true).await?;
         }
         self.record = record;
         Ok(())
