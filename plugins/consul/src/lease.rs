@@ -57,11 +57,7 @@ async fn write(
     owner: Owner,
     is_there: bool,
 ) -> Result<()> {
-    // An agent that tells the servers of a change while they have no leader answers nobody until
-    // they have one, for up to seven seconds: what it holds could not be renewed, and would expire.
-    if matches!(agent.is_led().await, Ok(false)) {
-        return Err(error::leaderless(agent.peer()));
-    }
+    leader_answers(agent, record).await?;
     agent.write(&record.owned_by(owner.clone())).await?;
     if is_there {
         // Whatever a registration says, an agent keeps the status of a check that it has already:
@@ -69,6 +65,23 @@ async fn write(
         still_passes(agent, &record.id).await?;
     }
     settle(shared, agent, record, &owner).await
+}
+
+/// Fails unless the servers' leader can be written to.
+///
+/// An agent that tells the servers of a change answers nobody until it has: for seconds, while they
+/// have no leader, or while it dials one that has just died. What it holds could not be renewed
+/// meanwhile, and would expire. A read of the leader holds nobody up.
+async fn leader_answers(agent: &Agent, record: &Definition) -> Result<()> {
+    if matches!(agent.is_led().await, Ok(false)) {
+        return Err(error::leaderless(agent.peer()));
+    }
+    let read = agent.entries_of(&record.name, &record.id, &Since::Now, agent.wait());
+    match read.await {
+        Err(error) if error::is_agents_own(&error) => Err(error),
+        // Who may not read may write all the same.
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// Whether the servers have this record of `owner`, live or not.
