@@ -1,5 +1,6 @@
 //! A server with three processes of two nodes each, and everybody who looks on.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use crate::Result;
 use crate::agent::{Agent, Clock, Order};
 use crate::backend::Backend;
 use crate::bounds::T;
+use crate::door::Door;
 use crate::history::History;
 use crate::observe::{Lookups, Reader, Watched};
 
@@ -39,6 +41,8 @@ pub struct Shape {
     pub ttl: Duration,
     /// Whether the first process, the watchers and the directories connect through a proxy.
     pub proxied: bool,
+    /// Whether those who connect through a proxy speak TLS.
+    pub sealed: bool,
     /// Arguments for the server.
     pub arguments: &'static [&'static str],
     /// Whether the server demands a password.
@@ -56,6 +60,7 @@ impl Shape {
     pub const PLAIN: Self = Self {
         ttl: T,
         proxied: false,
+        sealed: false,
         arguments: &[],
         guarded: false,
         relist: Duration::from_secs(60),
@@ -86,6 +91,8 @@ pub struct House<B> {
     pub lookups: Lookups,
     /// The proxies.
     pub ways: Option<Ways>,
+    /// What speaks TLS between the proxies and the server.
+    door: Option<Door>,
     /// The wall clock of the first process, if it is not the machine's.
     clock: Option<Clock>,
     /// What is seen.
@@ -118,12 +125,19 @@ impl<B: Backend> House<B> {
     pub async fn open_noting(shape: Shape, binary: &Path, history: History) -> Result<Self> {
         let backend = B::open(shape.arguments, shape.guarded).await?;
         let namespace = format!("/t/{:08x}", fastrand::u32(..));
-        let ways = if shape.proxied {
-            Some(Ways::open(backend.address(), &history).await?)
+        let direct = backend.address();
+        let door = if shape.sealed {
+            Some(Door::open(direct, B::PROTOCOLS).await?)
         } else {
             None
         };
-        let direct = backend.address();
+        let ways = if shape.proxied {
+            let server = door.as_ref().map_or(direct, Door::address);
+            Some(Ways::open(server, &history).await?)
+        } else {
+            None
+        };
+        let url = |via| url(&backend, door.as_ref(), via, &namespace);
         let [registering, reading, watching] = match &ways {
             Some(ways) => [ways.agent_at()?, ways.readers_at()?, ways.watched_at()?],
             None => [direct; 3],
@@ -136,7 +150,7 @@ impl<B: Backend> House<B> {
         let mut agents = Vec::new();
         for (place, nodes) in PROCESSES.into_iter().enumerate() {
             let via = if place == 0 { registering } else { direct };
-            let order = order(shape, backend.url(via, &namespace), nodes);
+            let order = order(shape, url(via), nodes);
             let environment = environment(place, clock.as_ref());
             let agent = Agent::start_in(&environment, NAMES[place], binary, order, &history)?;
             agents.push(agent);
@@ -144,7 +158,7 @@ impl<B: Backend> House<B> {
         for agent in &agents {
             agent.live(SETTLE_LIMIT).await?;
         }
-        let connect = async |via| connect(&backend.url(via, &namespace)).await;
+        let connect = async |via| connect(&url(via)).await;
         let options = DirectoryOptions::new().with_relist(shape.relist);
         let reader = async |name: &str| -> Result<Reader> {
             let registry = connect(reading).await?;
@@ -166,6 +180,7 @@ impl<B: Backend> House<B> {
             readers,
             lookups,
             ways,
+            door,
             clock,
             history,
             begun: Instant::now(),
@@ -256,6 +271,33 @@ impl<B: Backend> House<B> {
         clock.ok_or_else(|| "the processes go by the machine's clock".into())
     }
 
+    /// A fresh client on the way of the directories.
+    ///
+    /// # Errors
+    /// When the URL is refused, or there is no such way.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn client_on_the_way(&self) -> Result<Arc<dyn Registry>> {
+        let via = self.ways()?.readers_at()?;
+        connect(&url(
+            &self.backend,
+            self.door.as_ref(),
+            via,
+            &self.namespace,
+        ))
+        .await
+    }
+
+    /// What speaks TLS for the server.
+    ///
+    /// # Errors
+    /// When nothing does.
+    pub fn door(&self) -> Result<&Door> {
+        let door = self.door.as_ref();
+        door.ok_or_else(|| "nobody speaks TLS here".into())
+    }
+
     /// The proxies.
     ///
     /// # Errors
@@ -297,6 +339,18 @@ pub async fn connect(url: &str) -> Result<Arc<dyn Registry>> {
     let target = Target::parse(url, None, Origin::Code)?;
     let drivers = Drivers::builtin().with_operation_limit(OPERATION_LIMIT);
     Ok(drivers.connect(&target).await?)
+}
+
+/// URL of a registry on the server for who connects to `via`: over TLS, unless that is the server.
+fn url<B: Backend>(backend: &B, door: Option<&Door>, via: SocketAddr, namespace: &str) -> String {
+    let url = backend.url(via, namespace);
+    match door {
+        Some(door) if via != backend.address() => {
+            let mark = if url.contains('?') { "&" } else { "?" };
+            format!("{url}{mark}ca={}", door.papers().path("ca.pem").display())
+        }
+        _ => url,
+    }
 }
 
 /// The variables that the process at `place` is started with.

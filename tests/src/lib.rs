@@ -8,6 +8,7 @@
 pub mod agent;
 pub mod backend;
 pub mod bounds;
+pub mod door;
 pub mod faults;
 pub mod history;
 pub mod house;

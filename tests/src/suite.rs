@@ -23,6 +23,54 @@ pub use table::{Row, Table, Verdict};
 const AT_ONCE: usize = 3;
 /// How often each fault is repeated, unless it says otherwise.
 const REPEAT: usize = 5;
+/// What the names of the few begin with that are tried with every change.
+const FEW: &[&str] = &[
+    "F01_",
+    "F02_",
+    "F05_",
+    "F07_server_down_for_five_seconds",
+    "F08_",
+    "F09_",
+    "F13_",
+    "F14_",
+    "F15_",
+    "F19_",
+    "F24_",
+    "F27_",
+];
+
+/// Which faults are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// None: nobody asked.
+    None,
+    /// A few of each table, once.
+    Few,
+    /// All, as often as each says.
+    All,
+}
+
+impl Wanted {
+    /// What `WAYPOST_FAULTS` says: `all`, `few`, or nothing.
+    #[must_use]
+    pub fn read() -> Self {
+        match std::env::var("WAYPOST_FAULTS").as_deref() {
+            Ok("all") => Self::All,
+            Ok("few") => Self::Few,
+            _ => Self::None,
+        }
+    }
+
+    /// Why a fault of this name is left out, if it is.
+    fn refuses(self, name: &str) -> Option<&'static str> {
+        match self {
+            Self::All => None,
+            Self::Few if FEW.iter().any(|few| name.starts_with(few)) => None,
+            Self::Few => Some("run with --faults"),
+            Self::None => Some("`cargo xtask test` runs some, with --faults all"),
+        }
+    }
+}
 
 /// Where the suite finds and leaves things.
 #[derive(Debug, Clone)]
@@ -35,9 +83,10 @@ pub struct Places {
 
 /// The `main` of a fault suite on one kind of server.
 ///
-/// Runs only when asked to (`WAYPOST_FAULTS=1`), else every fault is shown as ignored; without
-/// Docker too, unless `WAYPOST_REQUIRE=docker` makes that a failure. `WAYPOST_FAULT_REPEAT` says
-/// how often each fault is repeated (5); with `WAYPOST_FAULT_TRACE` every timeline is printed.
+/// Runs only what is asked for (`WAYPOST_FAULTS=all` or `few`), else every fault is shown as
+/// ignored; without Docker too, unless `WAYPOST_REQUIRE=docker` makes that a failure.
+/// `WAYPOST_FAULT_REPEAT` says how often each of all faults is repeated (5); with
+/// `WAYPOST_FAULT_TRACE` every timeline is printed.
 pub fn main<B: Backend>(faults: Vec<Fault<B>>, places: Places) -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_ONCE);
@@ -46,16 +95,28 @@ pub fn main<B: Backend>(faults: Vec<Fault<B>>, places: Places) -> ExitCode {
         let trials = names.map(|name| Trial::test(name, || Ok(()))).collect();
         return libtest_mimic::run(&arguments, trials).exit_code();
     }
-    if std::env::var("WAYPOST_FAULTS").is_ok_and(|value| value == "1") {
-        run(&arguments, faults, places)
-    } else {
-        let ignored = || {
-            Ok(Completion::ignored_with(
-                "--faults runs the table of etcd, --full those of all servers",
-            ))
-        };
-        let trials = names.map(|name| Trial::ignorable_test(name, ignored));
-        libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    let wanted = Wanted::read();
+    let refused = names.filter_map(|name| Some((name, wanted.refuses(name)?)));
+    let ignored = refused.map(|(name, reason)| {
+        Trial::ignorable_test(name, move || Ok(Completion::ignored_with(reason)))
+    });
+    let ignored: Vec<Trial> = ignored.collect();
+    let faults = faults.into_iter();
+    let faults: Vec<_> = faults
+        .filter(|fault| wanted.refuses(fault.name).is_none())
+        .collect();
+    if faults.is_empty() {
+        return libtest_mimic::run(&arguments, ignored).exit_code();
+    }
+    run(&arguments, faults, ignored, places)
+}
+
+/// How often each fault of a table is repeated.
+fn repeat_asked() -> usize {
+    let asked = std::env::var("WAYPOST_FAULT_REPEAT").ok();
+    match Wanted::read() {
+        Wanted::All => asked.and_then(|text| text.parse().ok()).unwrap_or(REPEAT),
+        Wanted::Few | Wanted::None => 1,
     }
 }
 
@@ -64,7 +125,12 @@ fn runtime() -> std::io::Result<Arc<Runtime>> {
     Ok(Arc::new(builder.worker_threads(2).enable_all().build()?))
 }
 
-fn run<B: Backend>(arguments: &Arguments, faults: Vec<Fault<B>>, places: Places) -> ExitCode {
+fn run<B: Backend>(
+    arguments: &Arguments,
+    faults: Vec<Fault<B>>,
+    ignored: Vec<Trial>,
+    places: Places,
+) -> ExitCode {
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => return refuse(arguments, &faults, &format!("no tokio runtime: {error}")),
@@ -93,10 +159,11 @@ fn run<B: Backend>(arguments: &Arguments, faults: Vec<Fault<B>>, places: Places)
         let (runtime, table) = (Arc::clone(&runtime), Arc::clone(&table));
         let places = places.clone();
         Trial::ignorable_test(fault.name, move || {
-            trial(&runtime, &fault, REPEAT, &places, &table)
+            trial(&runtime, &fault, repeat_asked(), &places, &table)
         })
     });
-    let conclusion = libtest_mimic::run(arguments, trials.collect());
+    let trials = trials.chain(ignored).collect();
+    let conclusion = libtest_mimic::run(arguments, trials);
     show(&table, &places);
     conclusion.exit_code()
 }
@@ -104,8 +171,9 @@ fn run<B: Backend>(arguments: &Arguments, faults: Vec<Fault<B>>, places: Places)
 fn show(table: &Mutex<Table>, places: &Places) {
     let table = table.lock().unwrap_or_else(PoisonError::into_inner);
     table.print();
-    // One fault that is tried alone leaves the table of all as it is.
-    if table.len() > 1
+    // A part of the faults, or one that is tried alone, leaves the table of all as it is.
+    if Wanted::read() == Wanted::All
+        && table.len() > 1
         && let Err(error) = table.write(&places.table)
     {
         table::line(&format!("{}: {error}", places.table.display()));
@@ -147,11 +215,6 @@ async fn repeat<B: Backend>(
     times: usize,
     places: &Places,
 ) -> Result<Row, Missing> {
-    let asked = std::env::var("WAYPOST_FAULT_REPEAT");
-    let repeat = asked
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(times);
     let mut row = Row::new(fault.name, fault.bound);
     let mut house = match House::<B>::open(fault.shape, &places.agent).await {
         Ok(house) => house,
@@ -165,7 +228,7 @@ async fn repeat<B: Backend>(
             return Ok(row);
         }
     };
-    for repetition in 1..=repeat {
+    for repetition in 1..=times {
         if let Err(error) = house.settle().await {
             let text = format!("repetition {repetition} could not begin: {error}");
             row.fail(fault.law, &text, &house.history.render());

@@ -15,11 +15,14 @@ use crate::tools;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Also run the fault table, on etcd (about a quarter of an hour more); with `--only
-    /// tests/faults_consul` and the like on another server.
+    /// Run all faults, each five times: the tables of every server, clusters of three, and random
+    /// ones for a while (about half an hour more). Without it a part of the tables is run, once.
     #[arg(long)]
     faults: bool,
-    /// Also run the long ones: the fault tables of all servers and clusters, random faults.
+    /// How often the tables of the servers after the first (etcd) repeat each fault.
+    #[arg(long, requires = "faults")]
+    further: Option<u32>,
+    /// All faults, in their full size: ten thousand leases, crowds of ten thousand.
     #[arg(long)]
     full: bool,
     /// Try a case that failed again, alone, so often. One that passes then is listed as flaky.
@@ -38,20 +41,25 @@ pub(crate) struct Options {
 /// Programs that mostly wait for a server's clock.
 const WAITING: &[&str] = &["tests/faults", "tests/clusters", "tests/random"];
 /// So many of them run at once.
-const WAITING_AT_ONCE: usize = 2;
+const WAITING_AT_ONCE: usize = 3;
+/// The fault table of the first server.
+const FIRST: &str = "tests/faults";
 
 impl Options {
-    /// Whether a program's faults are wanted: those of the first server with `--faults`, of all of
-    /// them with `--full`, and of whichever is named with `--only`.
-    fn tries_faults(&self, program: &str) -> bool {
-        self.full || self.faults && (program == "tests/faults" || self.only.is_some())
+    /// Which faults are wanted, as the programs are told.
+    fn faults(&self) -> &'static str {
+        if self.faults || self.full {
+            "all"
+        } else {
+            "few"
+        }
     }
 }
 
 pub(crate) fn run(options: &Options) -> Result<bool> {
     let begun = Instant::now();
     let mut images = vec!["etcd", "consul", "zookeeper", "dns"];
-    if options.tries_faults("tests/faults_zookeeper") {
+    if options.faults() == "all" {
         images.push("zookeeper-3.4");
     }
     tools::images(&images)?;
@@ -100,31 +108,35 @@ fn command(program: &Built, options: &Options) -> Command {
         .current_dir(&program.folder)
         .env("CARGO_MANIFEST_DIR", &program.folder)
         .stdin(Stdio::null());
-    if options.tries_faults(&program.name) {
-        command.env("WAYPOST_FAULTS", "1");
-    }
+    command.env("WAYPOST_FAULTS", options.faults());
     if options.full {
         command.env("WAYPOST_FULL", "1");
+    }
+    let is_further = program.name.starts_with(FIRST) && program.name != FIRST;
+    if let Some(times) = options.further.filter(|_| is_further) {
+        command.env("WAYPOST_FAULT_REPEAT", times.to_string());
     }
     command.args(options.filter.as_deref());
     command
 }
 
-/// Runs one program after the other; those of the fault table, which mostly wait, two at once.
+/// Runs one program after the other; those of the fault tables, which mostly wait, three at once.
 fn run_programs(
     programs: &[&Built],
     options: &Options,
     servers: &Servers,
     report: &mut Report,
 ) -> Result<()> {
-    let waits = |built: &&&Built| {
-        options.tries_faults(&built.name) && WAITING.iter().any(|part| built.name.starts_with(part))
-    };
+    let waits = |built: &&&Built| WAITING.iter().any(|part| built.name.starts_with(part));
     let (waiting, busy): (Vec<&Built>, Vec<&Built>) = programs.iter().partition(waits);
     for program in busy {
         run_program(program, options, servers)?.tell(&program.name, report);
     }
-    let queue = Mutex::new(waiting.into_iter());
+    // The tables first: they take longest.
+    let (tables, others): (Vec<&Built>, Vec<&Built>) = waiting
+        .into_iter()
+        .partition(|built| built.name.starts_with(FIRST));
+    let queue = Mutex::new(tables.into_iter().chain(others));
     let done = Mutex::new(report);
     let work = || -> Result<()> {
         loop {

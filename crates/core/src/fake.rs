@@ -115,6 +115,12 @@ impl FakeState {
         watchers.retain(|watcher| watcher.send(Ok(event.clone())).is_ok());
     }
 
+    /// Tells the watch that was opened as this one, of those that are still open.
+    pub(crate) fn tell_only(&self, place: usize, event: Event) {
+        let watchers = self.watchers.lock().expect("lock");
+        watchers[place].send(Ok(event)).expect("it is open");
+    }
+
     pub(crate) fn has(&self, key: &InstanceKey) -> bool {
         self.records.lock().expect("lock").contains_key(key)
     }

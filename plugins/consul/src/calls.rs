@@ -181,6 +181,7 @@ impl Agent {
         since: &Since,
         wait: Duration,
     ) -> Result<Read<Vec<Entry>>> {
+        let request = proven(request, since);
         let answer = self.block(request, since, wait).await.map_err(error::of)?;
         let entries: Vec<Entry> = answer.json().map_err(error::of)?;
         Read::of(&answer, entries, Vec::is_empty)
@@ -188,7 +189,7 @@ impl Agent {
 
     /// The names of all services that begin so, but the servers' own.
     pub(crate) async fn names(&self, only: &str) -> Result<Read<Vec<String>>> {
-        let request = Request::get("catalog/services", None);
+        let request = proven(Request::get("catalog/services", None), &Since::Now);
         let answer = self.ask(request).await.map_err(error::of)?;
         let names: BTreeMap<String, IgnoredAny> = answer.json().map_err(error::of)?;
         let is_meant = |name: &String| name != SERVERS && name.starts_with(only);
@@ -205,6 +206,7 @@ impl Agent {
             let filter = format!("ServiceName == \"\" or ServiceName matches `^{pattern}`");
             request = request.with("filter", filter);
         }
+        let request = proven(request, since);
         let answer = self.block(request, since, self.wait()).await;
         let answer = answer.map_err(error::of)?;
         let checks: Vec<Check> = answer.json().map_err(error::of)?;
@@ -265,5 +267,15 @@ impl Agent {
         let answer = self.ask(Request::get("status/leader", None)).await;
         let leader: String = answer.map_err(error::of)?.json().map_err(error::of)?;
         Ok(!leader.is_empty())
+    }
+}
+
+/// A question about what is there now is answered by a leader that was confirmed as such, and that
+/// has read its log to the end. One that has just been elected, or started, may else answer out of
+/// an older state. What is asked with an index cannot be older than the index.
+fn proven<'a>(request: Request<'a>, since: &Since) -> Request<'a> {
+    match since {
+        Since::Now => request.with("consistent", ""),
+        Since::Index(_) | Since::Hash(_) => request,
     }
 }

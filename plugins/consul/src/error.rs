@@ -160,6 +160,11 @@ pub(crate) fn lost(how: &str) -> Error {
     Error::new(ErrorKind::LeaseLost, format!("the record {how}"))
 }
 
+/// The servers have no leader at the moment, or this agent knows of none.
+pub(crate) fn leaderless(peer: &str) -> Error {
+    Error::unavailable(format!("{peer}: the agent knows no leader to write to"))
+}
+
 /// The agent has a record, and the servers have not.
 pub(crate) fn untold() -> Error {
     Error::unavailable("the agent took the record and does not tell the servers of it")

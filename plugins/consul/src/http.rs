@@ -200,6 +200,11 @@ impl Agent {
         self.number == other.number
     }
 
+    /// Whom errors name: its `host:port`.
+    pub(crate) fn peer(&self) -> &str {
+        &self.agents.peers[self.number]
+    }
+
     /// Longest that a blocking query blocks.
     pub(crate) fn wait(&self) -> Duration {
         self.agents.wait

@@ -34,15 +34,30 @@ pub(crate) async fn hold(shared: &Shared, agent: Agent, record: &Definition) -> 
         .filter(|owner| shared.claims.is_ours(Some(owner)));
     match owner {
         Some(owner) if still_passes(&agent, &record.id).await? => {
-            settle(shared, &agent, record, &owner).await?;
+            if is_told(&agent, record, &owner).await? {
+                settle(shared, &agent, record, &owner).await?;
+            } else {
+                // An agent that failed to tell the servers of a change tries again when it is told
+                // of another one, or when it compares notes with them, which it does once a minute.
+                write(shared, &agent, record, owner, is_there).await?;
+            }
         }
-        _ => write(shared, &agent, record, is_there).await?,
+        _ => {
+            let owner = shared.claims.owner();
+            write(shared, &agent, record, owner, is_there).await?;
+        }
     }
     Ok(agent)
 }
 
-async fn write(shared: &Shared, agent: &Agent, record: &Definition, is_there: bool) -> Result<()> {
-    let owner = shared.claims.owner();
+async fn write(
+    shared: &Shared,
+    agent: &Agent,
+    record: &Definition,
+    owner: Owner,
+    is_there: bool,
+) -> Result<()> {
+    leader_answers(agent, record).await?;
     agent.write(&record.owned_by(owner.clone())).await?;
     if is_there {
         // Whatever a registration says, an agent keeps the status of a check that it has already:
@@ -50,6 +65,31 @@ async fn write(shared: &Shared, agent: &Agent, record: &Definition, is_there: bo
         still_passes(agent, &record.id).await?;
     }
     settle(shared, agent, record, &owner).await
+}
+
+/// Fails unless the servers' leader can be written to.
+///
+/// An agent that tells the servers of a change answers nobody until it has: for seconds, while they
+/// have no leader, or while it dials one that has just died. What it holds could not be renewed
+/// meanwhile, and would expire. A read of the leader holds nobody up.
+async fn leader_answers(agent: &Agent, record: &Definition) -> Result<()> {
+    if matches!(agent.is_led().await, Ok(false)) {
+        return Err(error::leaderless(agent.peer()));
+    }
+    let read = agent.entries_of(&record.name, &record.id, &Since::Now, agent.wait());
+    match read.await {
+        Err(error) if error::is_agents_own(&error) => Err(error),
+        // Who may not read may write all the same.
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Whether the servers have this record of `owner`, live or not.
+async fn is_told(agent: &Agent, record: &Definition, owner: &Owner) -> Result<bool> {
+    let (service, id) = (record.name.as_str(), record.id.as_str());
+    let read = agent.entries_of(service, id, &Since::Now, agent.wait());
+    let is_ours = |entry: &Entry| entry.service.owner().as_ref() == Some(owner);
+    Ok(read.await?.what.iter().any(is_ours))
 }
 
 async fn still_passes(agent: &Agent, id: &str) -> Result<bool> {
@@ -229,7 +269,8 @@ impl ConsulLease {
         let record = Definition::new(instance, self.ttl)?;
         let _turn = self.shared.writes.acquire().await;
         if !record.is_held(&self.ours().await?) {
-            write(&self.shared, &self.agent, &record, true).await?;
+            let owner = self.shared.claims.owner();
+            write(&self.shared, &self.agent, &record, owner, true).await?;
         }
         self.record = record;
         Ok(())

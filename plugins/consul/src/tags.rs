@@ -172,7 +172,11 @@ fn pairs(content: &[u8]) -> Result<Metadata, String> {
 /// beyond the limit is never made, nor are the bytes behind the hexadecimal digits kept.
 struct Inflater {
     state: Option<Box<Decompress>>,
+    /// How much more may be kept, …
     left: usize,
+    /// … and how much more may be inflated, to be kept or not: a hundred broken tags cost as much
+    /// as one, and hide no plain one.
+    work: usize,
 }
 
 impl Default for Inflater {
@@ -180,6 +184,7 @@ impl Default for Inflater {
         Self {
             state: None,
             left: MAX_INFLATED,
+            work: MAX_INFLATED,
         }
     }
 }
@@ -195,7 +200,8 @@ impl Inflater {
         if !digits.len().is_multiple_of(2) {
             return Err("has an odd number of hexadecimal digits".to_owned());
         }
-        if self.left == 0 {
+        let limit = self.left.min(self.work);
+        if limit == 0 {
             return Err(beyond());
         }
         let state = self
@@ -203,10 +209,11 @@ impl Inflater {
             .get_or_insert_with(|| Box::new(Decompress::new(true)));
         state.reset(true);
         let mut content = Vec::new();
-        let result = inflate(state, digits.as_bytes(), &mut content, self.left);
-        // What a broken tag inflated to counts as well: a hundred of them cost as much as one.
+        let result = inflate(state, digits.as_bytes(), &mut content, limit);
+        self.work -= content.len().min(self.work);
+        result?;
         self.left -= content.len().min(self.left);
-        result.map(|()| content)
+        Ok(content)
     }
 }
 

@@ -51,6 +51,11 @@ impl Outlook {
         seen
     }
 
+    /// Looks anew the next time.
+    pub(crate) fn forget(&self) {
+        *self.seen() = None;
+    }
+
     fn seen(&self) -> MutexGuard<'_, Option<(Instant, String)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -141,6 +146,21 @@ mod tests {
 
     async fn explain(addresses: &[String], material: Option<&Material>) -> String {
         Outlook::default().explain(addresses, material).await
+    }
+
+    #[tokio::test]
+    async fn what_was_seen_is_told_again_until_it_is_forgotten() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("listener");
+        let addresses = [listener.local_addr().expect("address").to_string()];
+        drop(listener);
+        let outlook = Outlook::default();
+        let first = outlook.explain(&addresses, None).await;
+        assert!(first.contains("refuses connections"), "{first}");
+        let listener = TcpListener::bind(&*addresses[0]).expect("listener");
+        assert_eq!(outlook.explain(&addresses, None).await, first);
+        outlook.forget();
+        assert_ne!(outlook.explain(&addresses, None).await, first);
+        drop(listener);
     }
 
     #[tokio::test]

@@ -222,6 +222,8 @@ impl Core {
                 }
                 SessionState::SyncConnected | SessionState::ConnectedReadOnly => {
                     *self.cut() = None;
+                    // What was wrong with the servers is so no more.
+                    self.config.outlook.forget();
                     self.claims().resume(Instant::now());
                     self.sooner.notify_one();
                 }

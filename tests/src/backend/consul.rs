@@ -52,6 +52,7 @@ impl Backend for Consul {
     const WRITES_A_SECOND: usize = 200;
     const TELLS_EVERY_CHANGE: bool = false;
     const RETURNS_EXPIRED: bool = true;
+    const PROTOCOLS: &[&str] = &["http/1.1"];
 
     async fn open(arguments: &[&str], guarded: bool) -> Result<Self> {
         let acls: &[&str] = if guarded { &[ACLS] } else { &[] };

@@ -42,6 +42,7 @@ pub struct Etcd {
 impl Backend for Etcd {
     const NAME: &str = "etcd";
     const SLACK: Duration = Duration::from_millis(1500);
+    const PROTOCOLS: &[&str] = &["h2"];
 
     async fn open(arguments: &[&str], guarded: bool) -> Result<Self> {
         let mut all = vec![

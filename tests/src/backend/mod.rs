@@ -45,6 +45,8 @@ pub trait Backend: Send + Sync + Sized + 'static {
     /// Whether a server that was down for longer than the ttl comes back with the records expired;
     /// else their time begins anew.
     const RETURNS_EXPIRED: bool = false;
+    /// What the server speaks, as TLS names it; nothing where its clients do not ask.
+    const PROTOCOLS: &[&str] = &[];
 
     /// Starts a server and waits until it serves. `arguments` go to the program.
     ///

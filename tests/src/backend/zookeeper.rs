@@ -159,7 +159,9 @@ impl Zookeeper {
         if self.is_ancient {
             query.push("server_version=3.4.13");
         }
-        format!("zookeeper://{user}{via}{namespace}?{}", query.join("&"))
+        let query = query.join("&");
+        let mark = if query.is_empty() { "" } else { "?" };
+        format!("zookeeper://{user}{via}{namespace}{mark}{query}")
     }
 
     /// A client that may do everything, past every proxy.

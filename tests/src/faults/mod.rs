@@ -2,6 +2,7 @@
 
 mod access;
 mod answers;
+mod certificates;
 mod clock;
 mod cluster;
 mod cold;
@@ -51,6 +52,7 @@ pub struct Fault<B> {
 #[must_use]
 pub fn common<B: Backend>() -> Vec<Fault<B>> {
     let mut all = network::faults();
+    all.extend(certificates::faults());
     all.extend(load::faults());
     all.extend(slow::faults());
     all.extend(clock::faults());

@@ -89,6 +89,12 @@ impl Ways {
         self.of_house().into_iter().for_each(Proxy::reset);
     }
 
+    /// Cuts every connection once.
+    pub fn cut(&self) {
+        self.history.note("network", "cut");
+        self.all().into_iter().for_each(Proxy::reset);
+    }
+
     /// Leads the first process and the directories to another server.
     pub fn lead_house(&self, what: &str, to: SocketAddr) {
         self.history.note("network", format!("leads to {what}"));

@@ -14,6 +14,7 @@ use waypost_testkit::Missing;
 use crate::Result;
 use crate::agent::{Order, write};
 use crate::backend::{Consul, Etcd, Zookeeper};
+use crate::suite::Wanted;
 
 use super::run::{Places, Wish, run};
 use super::verdict::Verdict;
@@ -63,7 +64,7 @@ const ROWS: &[Row] = &[
 /// * With an agent's order in the environment it is a writer of the house.
 /// * With a wish in the environment (`WAYPOST_RANDOM`, see [`Wish`]) it is one run.
 /// * Else it runs a short test on each server with a fresh seed, under libtest's flags, if
-///   `WAYPOST_FAULTS=1` asks for it.
+///   `WAYPOST_FAULTS=all` asks for it.
 pub fn main(places: Places) -> ExitCode {
     if let Ok(order) = std::env::var(Order::VARIABLE) {
         return be_a_writer(&order);
@@ -150,7 +151,7 @@ fn tests(runtime: Runtime, places: Places) -> ExitCode {
     let mut arguments = Arguments::from_args();
     // With one thread a test's name is printed before what it says, and its end on another line.
     arguments.test_threads = Some(2);
-    let wanted = std::env::var("WAYPOST_FAULTS").is_ok_and(|value| value == "1");
+    let wanted = Wanted::read() == Wanted::All;
     let runtime = std::sync::Arc::new(runtime);
     let trials = ROWS.iter().map(|row| {
         let (runtime, places) = (std::sync::Arc::clone(&runtime), places.clone());
@@ -158,9 +159,7 @@ fn tests(runtime: Runtime, places: Places) -> ExitCode {
             if wanted {
                 test(&runtime, row, &places)
             } else {
-                Ok(Completion::ignored_with(
-                    "--faults runs the table of etcd, --full those of all servers",
-                ))
+                Ok(Completion::ignored_with("run with --faults"))
             }
         })
     });

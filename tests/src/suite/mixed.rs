@@ -13,7 +13,7 @@ use crate::Result;
 use crate::backend::Backend;
 use crate::faults::Fault;
 
-use super::{AT_ONCE, Places, Table, runtime, show, trial};
+use super::{AT_ONCE, Places, Table, Wanted, runtime, show, trial};
 
 /// A test of its own beside the faults.
 pub type Alone = fn() -> BoxFuture<'static, Result<()>>;
@@ -32,8 +32,8 @@ struct Planned {
     name: &'static str,
     /// Rows of one rank are begun together.
     rank: usize,
-    /// Names the variable without which it is left out, and the flag that sets it.
-    asked_by: (&'static str, &'static str),
+    /// Whether it is asked for, and the flag that does.
+    asked_by: (bool, &'static str),
     carry: Carry,
 }
 
@@ -56,7 +56,7 @@ impl Mixed {
             self.rows.push(Planned {
                 name: fault.name,
                 rank,
-                asked_by: ("WAYPOST_FAULTS", "--faults"),
+                asked_by: (Wanted::read() == Wanted::All, "--faults"),
                 carry: Box::new(move |runtime, places, table| {
                     trial(runtime, &fault, times, places, table)
                 }),
@@ -71,7 +71,7 @@ impl Mixed {
         self.rows.push(Planned {
             name,
             rank: usize::MAX,
-            asked_by: ("WAYPOST_FULL", "--full"),
+            asked_by: (std::env::var_os("WAYPOST_FULL").is_some(), "--full"),
             carry: Box::new(move |runtime, _, _| alone(runtime, test)),
         });
         self
@@ -94,9 +94,9 @@ impl Mixed {
         let table = Arc::new(Mutex::new(Table::new(self.title, names)));
         let trials = self.rows.into_iter().map(|row| {
             let (runtime, table) = (Arc::clone(&runtime), Arc::clone(&table));
-            let (places, (variable, flag)) = (self.places.clone(), row.asked_by);
+            let (places, (is_asked, flag)) = (self.places.clone(), row.asked_by);
             Trial::ignorable_test(row.name, move || {
-                if std::env::var(variable).is_ok_and(|value| value == "1") {
+                if is_asked {
                     (row.carry)(&runtime, &places, &table)
                 } else {
                     Ok(Completion::ignored_with(format!("run with {flag}")))

@@ -157,8 +157,14 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the relist is dropped",
         file: FOLLOW,
-        find: "                    self.take_snapshot(snapshot, Some(\"relist\"));",
-        replace: "                    drop(snapshot);",
+        find: "                    self.take_snapshot(state, Some(\"relist\"));",
+        replace: "                    drop(state);",
+    },
+    Mutant {
+        name: "a relist is believed before it has caught up",
+        file: FOLLOW,
+        find: "        while !self.roster.is(&state) {",
+        replace: "        while self.roster.is(&HashMap::new()) && !self.roster.is(&state) {",
     },
     Mutant {
         name: "a watch that ended is not opened again",

@@ -1,6 +1,7 @@
 //! The task that follows one scope: watch, apply, publish; on an error keep what is known and
 //! watch anew.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use futures_util::StreamExt;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::clock::{Backoff, jittered};
-use crate::{BoxWatcher, Error, ErrorKind, Event, Instance, Registry, Result};
+use crate::{BoxWatcher, Change, Error, ErrorKind, Event, Instance, InstanceKey, Registry, Result};
 
 use super::Shared;
 use super::disk::Disk;
@@ -19,6 +20,9 @@ use super::roster::Roster;
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
 /// A watch that lived this long was healthy: the next failure begins with a short delay again.
 const HEALTHY: Duration = Duration::from_secs(30);
+/// How long a second watch may differ from the first before it is believed; then, if it has had
+/// something to tell since it was opened, as long again until it tells more.
+const AGREES: Duration = Duration::from_secs(1);
 /// Changes within this time are written to disk once.
 const SAVE_DELAY: Duration = Duration::from_secs(1);
 
@@ -87,7 +91,7 @@ impl Follower {
     }
 
     /// Applies events until the watch fails. Once a relist period a second watch is opened beside
-    /// the first, whose snapshot then replaces the state: no event is missed meanwhile, a watch
+    /// the first, whose state then replaces the first one's: no event is missed meanwhile, a watch
     /// that went silent is replaced, and what the first one lost is made good.
     async fn follow(&mut self, mut watcher: BoxWatcher) -> Ended {
         loop {
@@ -111,10 +115,15 @@ impl Follower {
                 }
             };
             match renewed {
-                Ok((fresh, snapshot)) => {
+                Ok((mut fresh, snapshot)) => {
+                    let state = self.compare(&mut watcher, &mut fresh, snapshot).await;
+                    let state = match state {
+                        Ok(state) => state,
+                        Err(error) => return Ended::Failed(error),
+                    };
                     // Before the old one goes: a backend may close what nobody watches.
                     let old = std::mem::replace(&mut watcher, fresh);
-                    self.take_snapshot(snapshot, Some("relist"));
+                    self.take_snapshot(state, Some("relist"));
                     drop(old);
                 }
                 Err(error) => return Ended::Failed(error),
@@ -123,6 +132,50 @@ impl Follower {
                 return Ended::Idle;
             }
         }
+    }
+
+    /// Follows both watches until they agree; gives what the second one makes of it.
+    ///
+    /// Its snapshot may be older than what the first has told meanwhile, and readers must not see a
+    /// record go back. Where they go on to differ, the first has lost something.
+    async fn compare(
+        &mut self,
+        old: &mut BoxWatcher,
+        fresh: &mut BoxWatcher,
+        snapshot: Vec<Arc<Instance>>,
+    ) -> Result<Vec<Arc<Instance>>> {
+        let mut state = by_key(snapshot);
+        let mut until = Instant::now() + AGREES;
+        let (mut told, mut late) = (false, false);
+        while !self.roster.is(&state) {
+            tokio::select! {
+                event = fresh.next() => {
+                    match event {
+                        Some(Ok(event)) => told |= apply(&mut state, event),
+                        Some(Err(error)) => return Err(error),
+                        None => return Err(Error::unavailable("the watch ended")),
+                    }
+                    if late {
+                        break;
+                    }
+                }
+                event = old.next() => match event {
+                    Some(Ok(event)) => self.take(event),
+                    // The other one takes its place, as it was about to.
+                    Some(Err(_)) | None => break,
+                },
+                () = sleep_until(until) => {
+                    // While others change things all the time two watches may never agree: what has
+                    // just been told is the latest.
+                    if late || !told {
+                        break;
+                    }
+                    late = true;
+                    until += AGREES;
+                }
+            }
+        }
+        Ok(state.into_values().collect())
     }
 
     fn take(&mut self, event: Event) {
@@ -276,6 +329,27 @@ async fn open(registry: &dyn Registry, board: &Board) -> Result<(BoxWatcher, Vec
             .with_operation("watch", &board.scope)
             .with_driver(registry.profile().driver)
     })
+}
+
+fn by_key(all: Vec<Arc<Instance>>) -> HashMap<InstanceKey, Arc<Instance>> {
+    all.into_iter().map(|one| (one.key(), one)).collect()
+}
+
+/// Tells whether the event told of a change.
+fn apply(state: &mut HashMap<InstanceKey, Arc<Instance>>, event: Event) -> bool {
+    match event {
+        Event::Snapshot(all) => *state = by_key(all),
+        Event::Changed(changes) => {
+            for change in changes {
+                match change {
+                    Change::Upsert(instance) => state.insert(instance.key(), instance),
+                    Change::Remove(key) => state.remove(&key),
+                };
+            }
+        }
+        Event::Confirmed => return false,
+    }
+    true
 }
 
 /// Waits for a moment, or for ever.

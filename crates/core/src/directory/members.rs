@@ -135,6 +135,10 @@ impl Indexed {
         self.index.keys()
     }
 
+    pub(super) fn get(&self, key: &InstanceKey) -> Option<&Arc<Instance>> {
+        self.index.get(key).and_then(|place| self.table.get(*place))
+    }
+
     /// Writes; tells whether anything is different now.
     pub(super) fn upsert(&mut self, instance: Arc<Instance>) -> bool {
         let key = instance.key();

@@ -76,6 +76,12 @@ impl Roster {
         changed
     }
 
+    /// Whether what is live is exactly this.
+    pub(super) fn is(&self, all: &HashMap<InstanceKey, Arc<Instance>>) -> bool {
+        let is_here = |(key, one): (&InstanceKey, &Arc<Instance>)| self.live.get(key) == Some(one);
+        all.len() == self.live.len() && all.iter().all(is_here)
+    }
+
     fn upsert(&mut self, instance: Arc<Instance>) -> bool {
         if self.departed.len() > 0 {
             let key = instance.key();

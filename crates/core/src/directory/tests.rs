@@ -101,6 +101,54 @@ async fn a_watch_that_loses_events_is_made_good_by_the_relist() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_relist_that_is_behind_the_watch_shows_no_reader_older_content() {
+    let registry = seeded(2);
+    let followed = directory(&registry).follow(orders()).await.expect("follow");
+    let newer = || {
+        Event::Changed(vec![crate::Change::Upsert(Arc::new(
+            instance("orders", "n1").with_version("2"),
+        ))])
+    };
+    let sees_newer = || followed.members().live().any(|one| one.version == "2");
+    // What the second watch begins with does not have it yet.
+    registry.state.tell_only(0, newer());
+    until(&followed, |_| sees_newer()).await;
+    until(&followed, |_| registry.state.open_watchers() == 2).await;
+    for _ in 0..50 {
+        sleep(Duration::from_millis(10)).await;
+        assert!(sees_newer());
+    }
+    registry.state.tell_only(1, newer());
+    until(&followed, |_| registry.state.open_watchers() == 1).await;
+    assert!(sees_newer());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_never_agrees_with_the_next_is_replaced_all_the_same() {
+    let registry = seeded(2);
+    let followed = directory(&registry).follow(orders()).await.expect("follow");
+    let ghost = Arc::new(instance("orders", "ghost"));
+    let lie = Event::Changed(vec![crate::Change::Upsert(ghost)]);
+    registry.state.tell_only(0, lie);
+    until(&followed, |_| registry.state.open_watchers() == 2).await;
+    let opened = Instant::now();
+    let mut version = 0;
+    while registry.state.open_watchers() == 2 {
+        version += 1;
+        registry
+            .state
+            .put(instance("orders", "n1").with_version(version.to_string()));
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert!(
+        opened.elapsed() <= Duration::from_millis(2200),
+        "{:?}",
+        opened.elapsed()
+    );
+    assert_eq!(followed.members().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_registry_that_asks_for_a_pause_gets_it() {
     let registry = seeded(2);
     let followed = directory(&registry).follow(orders()).await.expect("follow");

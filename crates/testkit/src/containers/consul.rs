@@ -15,6 +15,7 @@ pub const CONSUL: Recipe = Recipe {
     address_variable: "WAYPOST_TEST_CONSUL",
     port: 8500,
     datagrams: false,
+    data: "/var/lib/consul",
     environment: &[],
     // Served once there is a leader and the agent has told it of itself.
     question: "GET /v1/health/service/consul?passing=1 HTTP/1.0\r\n\r\n",

@@ -21,6 +21,7 @@ pub const DNS: Recipe = Recipe {
     address_variable: "WAYPOST_TEST_DNS",
     port: 5353,
     datagrams: true,
+    data: "",
     environment: &[],
     // The zone's SOA record, asked for over TCP.
     question: "\0\x1e\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x07waypost\x04test\0\0\x06\0\x01",

@@ -15,6 +15,7 @@ pub const ETCD: Recipe = Recipe {
     address_variable: "WAYPOST_TEST_ETCD",
     port: 2379,
     datagrams: false,
+    data: "/var/lib/etcd",
     environment: &[],
     question: "GET /health HTTP/1.0\r\n\r\n",
     answer: "\"health\":\"true\"",

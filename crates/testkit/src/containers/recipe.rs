@@ -29,6 +29,8 @@ pub struct Recipe {
     pub port: u16,
     /// Whether the port takes datagrams as well as connections.
     pub datagrams: bool,
+    /// Where the server keeps its data in the container; empty where it keeps none.
+    pub data: &'static str,
     /// Variables of the container's environment.
     pub environment: &'static [(&'static str, &'static str)],
     /// Sent to the port, …

@@ -1,8 +1,11 @@
 //! One server in one container.
 
+use std::fs::Permissions;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
+use tempfile::TempDir;
 use testcontainers::bollard::Docker;
 use testcontainers::bollard::exec::StartExecOptions;
 use testcontainers::bollard::models::{
@@ -10,7 +13,7 @@ use testcontainers::bollard::models::{
 };
 use testcontainers::bollard::query_parameters::KillContainerOptionsBuilder;
 use testcontainers::core::client::docker_client_instance;
-use testcontainers::core::{CmdWaitFor, ExecCommand, IntoContainerPort};
+use testcontainers::core::{CmdWaitFor, ExecCommand, IntoContainerPort, Mount};
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt};
 use tokio::sync::OnceCell;
@@ -25,6 +28,9 @@ use crate::Missing;
 
 /// How long a server may take until it serves.
 const READY: Duration = Duration::from_secs(60);
+/// Names the variable with a folder of this machine for servers' data, in memory say; else they are
+/// in the containers. A slow disk that others write to as well makes servers stand still for seconds.
+const DATA: &str = "WAYPOST_TEST_DATA";
 /// The network that containers are in unless they ask for another one.
 const NETWORK: &str = "bridge";
 
@@ -38,6 +44,8 @@ pub struct Server {
     /// `None` only while it is dropped.
     container: Option<ContainerAsync<GenericImage>>,
     reaper: Option<Reaper>,
+    /// Its data, if they are on this machine. It goes after the container.
+    data: Option<TempDir>,
 }
 
 /// What a command in a container said.
@@ -87,6 +95,7 @@ impl Server {
             port,
             container: None,
             reaper: None,
+            data: None,
         };
         server
             .create()
@@ -119,6 +128,16 @@ impl Server {
             .fold(image, |image, (name, value)| {
                 image.with_env_var(name, value)
             });
+        let data = folder(recipe).map_err(|error| {
+            Error::unavailable(format!("{DATA}: no folder for data")).with_source(error)
+        })?;
+        let image = match &data {
+            Some(folder) => {
+                let path = folder.path().to_string_lossy();
+                image.with_mount(Mount::bind_mount(path, recipe.data))
+            }
+            None => image,
+        };
         let files = setup.files.iter();
         let container = files
             .fold(image, |image, (path, text)| {
@@ -128,7 +147,9 @@ impl Server {
             .await
             .map_err(|error| self.fault("start", error))?;
         // Without a shell the sweep of the next run is left.
-        self.reaper = Reaper::new(container.id()).ok();
+        let path = data.as_ref().map(TempDir::path);
+        self.reaper = Reaper::new(container.id(), path).ok();
+        self.data = data;
         self.container = Some(container);
         self.ready().await
     }
@@ -467,6 +488,20 @@ impl Drop for Server {
             std::mem::forget(container);
         }
     }
+}
+
+/// A folder for a server's data, where the environment names a place for them.
+fn folder(recipe: &Recipe) -> std::io::Result<Option<TempDir>> {
+    let Some(place) = std::env::var_os(DATA).filter(|_| !recipe.data.is_empty()) else {
+        return Ok(None);
+    };
+    let folder = tempfile::Builder::new()
+        .prefix("waypost-test-")
+        .tempdir_in(place)?;
+    // The server runs as a user of its own.
+    let anybody = Permissions::from_mode(0o777);
+    std::fs::set_permissions(folder.path(), anybody)?;
+    Ok(Some(folder))
 }
 
 /// Makes sure that the image is here, and once removes what earlier runs left behind.

@@ -15,6 +15,7 @@ pub const ZOOKEEPER: Recipe = Recipe {
     address_variable: "WAYPOST_TEST_ZOOKEEPER",
     port: 2181,
     datagrams: false,
+    data: "/var/lib/zookeeper",
     environment: &[("ZOO_MAX_CLIENT_CNXNS", "0")],
     question: "srvr",
     answer: "Mode: ",

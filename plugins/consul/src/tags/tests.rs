@@ -174,7 +174,17 @@ fn a_bomb_stops_at_the_limit() {
     assert!(took < Duration::from_millis(50), "{took:?}");
     let mut inflater = Inflater::default();
     assert!(inflater.inflate(&digits).is_err());
-    assert_eq!(inflater.left, 0);
+    assert_eq!(inflater.work, 0);
+}
+
+#[test]
+fn a_bomb_hides_no_plain_tag() {
+    let digits: String = zeros(2).iter().map(|byte| format!("{byte:02x}")).collect();
+    let bomb = format!("e-{digits}");
+    let said = said(&[bomb.as_str(), "v=1", bomb.as_str(), r#"t={"a":"b"}"#]);
+    assert_eq!(said.version.as_deref(), Some("1"));
+    assert_eq!(said.node.map(|pairs| pairs.len()), Some(1));
+    assert_eq!(said.broken.len(), 2);
 }
 
 #[test]

@@ -256,6 +256,47 @@ async fn an_agent_without_a_leader_is_left_when_another_has_one() {
 }
 
 #[tokio::test]
+async fn nothing_is_written_while_there_is_no_leader_and_renewals_go_on() {
+    let keeps = Keeps::default();
+    let agent = keeps.start().await;
+    let registry = agent.open("").await;
+    let mut lease = register(&*registry).await.expect("lease");
+    keeps.say("status/leader", says(200, r#""""#));
+    let changed = instance().with_version("2");
+    let options = RegisterOptions::new(TTL);
+    for error in [
+        lease.update(&changed).await.expect_err("no leader"),
+        registry
+            .register(&changed, options)
+            .await
+            .expect_err("no leader"),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        assert!(error.to_string().contains("no leader"), "{error}");
+    }
+    assert_eq!(agent.count("service/register"), 1);
+    let mut lease = register(&*registry).await.expect("what is there stays");
+    lease.renew().await.expect("renewed");
+}
+
+#[tokio::test]
+async fn what_the_servers_were_not_told_of_is_told_again() {
+    let keeps = Keeps::default();
+    let agent = keeps.start().await;
+    let registry = agent.open("").await;
+    keeps.say("/v1/health/service", at("x-consul-index: 8\r\n", "[]"));
+    for writes in 1..3 {
+        let error = register(&*registry).await.expect_err("untold");
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        assert_eq!(agent.count("service/register"), writes);
+    }
+    let asked = agent.asked();
+    let bodies = asked.iter().map(|asked| asked.body.as_str());
+    let written: Vec<&str> = bodies.filter(|body| body.contains("Meta")).collect();
+    assert_eq!(written[0], written[1], "as the same record");
+}
+
+#[tokio::test]
 async fn a_renewal_that_was_given_up_moves_the_next_one() {
     let (keeps, other) = (Keeps::default(), Keeps::default());
     let (agent, second) = (keeps.start().await, other.start().await);
