@@ -20,6 +20,8 @@ pub(crate) const PROFILE: Profile = Profile {
     tells_loss: true,
     native_watch: true,
     remote: true,
+    names_itself: false,
+    one_step: true,
 };
 
 /// Longest ttl granted.

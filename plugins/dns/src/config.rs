@@ -21,6 +21,8 @@ pub(crate) const PROFILE: Profile = Profile {
     tells_loss: false,
     native_watch: false,
     remote: true,
+    names_itself: false,
+    one_step: true,
 };
 
 /// DNS's row of the driver table.

@@ -29,6 +29,8 @@ pub const DRIVER: Driver = Driver {
         tells_loss: true,
         native_watch: true,
         remote: true,
+        names_itself: true,
+        one_step: true,
     },
     options: OPTIONS,
     connect,

@@ -148,6 +148,7 @@ async fn a_bad_record_is_skipped_and_counted(cx: &Context) -> Check {
 }
 
 async fn a_record_that_is_not_its_key_is_skipped(cx: &Context) -> Check {
+    cx.needs_names()?;
     cx.plant(
         "orders",
         "orders-1",
