@@ -34,7 +34,7 @@ impl Zookeeper {
     ) -> Result<Self, Missing> {
         let connector = Client::connector().with_server_version(3, 4, 0);
         let client = connector.connect(&address).await;
-        let url = format!("zookeeper://{address}/?{query}");
+        let url = format!("zookeeper://{address}?{query}");
         let registry = (DRIVER.connect)(Target::parse(&url, None, Origin::Code)?).await?;
         Ok(Self {
             client: client.map_err(|error| Missing::new(error.to_string()))?,
