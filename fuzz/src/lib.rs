@@ -32,6 +32,8 @@ mod config {
         tells_loss: true,
         native_watch: true,
         remote: true,
+        names_itself: true,
+        one_step: true,
     };
 }
 

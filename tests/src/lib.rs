@@ -17,7 +17,6 @@ pub mod observe;
 pub mod random;
 pub mod scripted;
 pub mod suite;
-pub mod trial;
 
 /// What goes wrong in a test, as a sentence.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;

@@ -20,6 +20,8 @@ const PROFILE: Profile = Profile {
     tells_loss: false,
     native_watch: true,
     remote: false,
+    names_itself: true,
+    one_step: true,
 };
 
 /// Tells events that are sent to it. Everything else is unsupported.

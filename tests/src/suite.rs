@@ -137,7 +137,7 @@ fn run<B: Backend>(
     };
     // One server is started to see whether there can be any.
     if let Err(error) = runtime.block_on(B::open(&[], false)) {
-        if Missing::is_failure() {
+        if Missing::new(error.to_string()).is_failure() {
             return refuse(
                 arguments,
                 &faults,
@@ -198,7 +198,7 @@ fn trial<B: Backend>(
     let _inside = runtime.enter();
     let row = match runtime.block_on(repeat(fault, times, places)) {
         Ok(row) => row,
-        Err(missing) if Missing::is_failure() => return Err(Failed::from(missing)),
+        Err(missing) if missing.is_failure() => return Err(Failed::from(missing)),
         Err(missing) => return Ok(Completion::ignored_with(missing)),
     };
     let failure = row.failure.clone();

@@ -5,44 +5,44 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
+use waypost::Drivers;
 use waypost_core::{
-    Address, Change, Directory, DirectoryOptions, Event, Instance, Node, NodeId, RegisterOptions,
-    Registration, RegistrationOptions, Registry, ServiceName,
+    Address, Change, Directory, DirectoryOptions, Event, Instance, Lease, Node, NodeId, Origin,
+    RegisterOptions, Registration, RegistrationOptions, Registry, ServiceName, Target,
 };
+use waypost_testkit::containers::{CONSUL, Server, ZOOKEEPER, etcd_address};
+use waypost_testkit::{Missing, keep, laws};
 use waypost_tests::backend::{plant, uproot};
-use waypost_tests::house::connect;
 use waypost_tests::scripted::Scripted;
-use waypost_tests::trial::{self, Needs};
 use waypost_tests::{Result, ensure};
 
 /// Nodes that are there before.
 const CROWD: usize = 10_000;
+/// On Consul, where each costs its agent a file and every reader two kilobytes.
+const CONSULS_CROWD: usize = 1_000;
 /// Nodes that register at once.
 const BURST: usize = 500;
+/// So many of the crowd register at once.
+const AT_ONCE: usize = 16;
 /// Changes whose cost is measured.
 const CHANGES: usize = 2_000;
 /// Longest wait for anything here; on an idle machine a few seconds are enough.
 const LIMIT: Duration = Duration::from_secs(60);
 
+laws! {
+    a_burst_among_ten_thousand_converges_in_memory,
+    a_burst_among_ten_thousand_converges_on_etcd,
+    a_burst_among_ten_thousand_converges_on_zookeeper,
+    a_burst_among_a_thousand_converges_on_consul,
+    a_change_among_ten_thousand_reaches_readers_one_by_one,
+}
+
 fn main() -> ExitCode {
-    trial::main(&[
-        (
-            "a_burst_among_ten_thousand_converges_in_memory",
-            Needs::Nothing(|| Box::pin(in_memory())),
-        ),
-        (
-            "a_burst_among_ten_thousand_converges_on_etcd",
-            Needs::Etcd(|address| Box::pin(on_etcd(address))),
-        ),
-        (
-            "a_change_among_ten_thousand_reaches_readers_one_by_one",
-            Needs::Nothing(|| Box::pin(async { tokio::task::spawn_blocking(changes).await? })),
-        ),
-    ])
+    keep(&[LAWS])
 }
 
 fn instance(place: usize, version: usize) -> Result<Instance> {
@@ -52,44 +52,87 @@ fn instance(place: usize, version: usize) -> Result<Instance> {
     Ok(instance.with_version(version.to_string()))
 }
 
-async fn in_memory() -> Result<()> {
-    let registry = connect("memory://").await?;
-    let options = RegisterOptions::new(Duration::from_secs(600));
-    let mut leases = Vec::with_capacity(CROWD);
-    for instance in crowd()? {
-        leases.push(registry.register(&instance, options).await?);
-    }
-    burst(registry).await
+async fn a_burst_among_ten_thousand_converges_in_memory() -> Result<()> {
+    among(CROWD, connect("memory://").await?).await
 }
 
-async fn on_etcd(address: String) -> Result<()> {
-    let namespace = format!("/t/{:08x}", fastrand::u32(..));
-    let lease = plant(&address, &namespace, &crowd()?).await?;
+async fn a_burst_among_ten_thousand_converges_on_etcd() -> Result<()> {
+    let (address, namespace) = (
+        etcd_address().await?,
+        format!("/t/{:08x}", fastrand::u32(..)),
+    );
+    let lease = plant(&address, &namespace, &crowd(CROWD)?).await?;
     let registry = connect(&format!("etcd://{address}{namespace}")).await?;
-    let converged = burst(registry).await;
+    let converged = burst(registry, CROWD).await;
     uproot(&address, lease).await?;
     converged
 }
 
-fn crowd() -> Result<Vec<Instance>> {
-    (0..CROWD).map(|place| instance(place, 1)).collect()
+async fn a_burst_among_ten_thousand_converges_on_zookeeper() -> Result<()> {
+    asked_for()?;
+    let server = Server::start(&ZOOKEEPER).await?;
+    let registry = connect(&format!("zookeeper://{}", server.address())).await?;
+    among(CROWD, registry).await
+}
+
+async fn a_burst_among_a_thousand_converges_on_consul() -> Result<()> {
+    asked_for()?;
+    let server = Server::start(&CONSUL).await?;
+    let registry = connect(&format!("consul://{}", server.address())).await?;
+    among(CONSULS_CROWD, registry).await
+}
+
+/// A registry as a program opens it, with the usual deadline of an operation.
+async fn connect(url: &str) -> Result<Arc<dyn Registry>> {
+    let target = Target::parse(url, None, Origin::Code)?;
+    Ok(Drivers::builtin().connect(&target).await?)
+}
+
+/// Ends the test unless the long ones are asked for.
+fn asked_for() -> Result<(), Missing> {
+    let asked = |variable| std::env::var_os(variable).is_some();
+    if asked("WAYPOST_FAULTS") || asked("WAYPOST_FULL") {
+        return Ok(());
+    }
+    let how = "half a minute; `cargo xtask test --faults --only tests/crowd` or `--full` runs it";
+    Err(Missing::not_asked_for(how))
+}
+
+fn crowd(size: usize) -> Result<Vec<Instance>> {
+    (0..size).map(|place| instance(place, 1)).collect()
+}
+
+/// Registers a crowd, then the burst.
+async fn among(size: usize, registry: Arc<dyn Registry>) -> Result<()> {
+    let options = RegisterOptions::new(Duration::from_secs(600));
+    let crowd = crowd(size)?;
+    let registering = crowd
+        .iter()
+        .map(|instance| registry.register(instance, options));
+    let leases: Vec<Box<dyn Lease>> = stream::iter(registering)
+        .buffer_unordered(AT_ONCE)
+        .try_collect()
+        .await?;
+    let converged = burst(registry, size).await;
+    drop(leases);
+    converged
 }
 
 /// Registers the burst beside the crowd that is there.
-async fn burst(registry: Arc<dyn Registry>) -> Result<()> {
+async fn burst(registry: Arc<dyn Registry>, crowd: usize) -> Result<()> {
     let directory = Directory::new(Arc::clone(&registry), DirectoryOptions::new());
     let mut followed = directory.follow(ServiceName::new("crowd")?).await?;
     let known = followed.members().len();
-    ensure(known == CROWD, || format!("{known} nodes are known before"))?;
+    ensure(known == crowd, || format!("{known} nodes are known before"))?;
 
     let begun = Instant::now();
     let mut registrations = Vec::with_capacity(BURST);
-    for place in CROWD..CROWD + BURST {
+    for place in crowd..crowd + BURST {
         let options = RegistrationOptions::new().with_ttl(Duration::from_secs(30));
         let registry = Arc::clone(&registry);
         registrations.push(Registration::start(registry, instance(place, 1)?, options)?);
     }
-    let arrived = async { while followed.changed().await.len() < CROWD + BURST {} };
+    let arrived = async { while followed.changed().await.len() < crowd + BURST {} };
     let in_time = timeout(LIMIT, arrived).await.is_ok();
     let known = followed.members().len();
     ensure(in_time, || {
@@ -98,7 +141,7 @@ async fn burst(registry: Arc<dyn Registry>) -> Result<()> {
     let drift = followed.verify().await?;
     ensure(drift.is_empty(), || format!("{} differences", drift.len()))?;
     print(&format!(
-        "{BURST} registrations at {CROWD} nodes on {}: known after {:?}",
+        "{BURST} registrations at {crowd} nodes on {}: known after {:?}",
         registry.profile().driver,
         begun.elapsed()
     ));
@@ -111,6 +154,10 @@ async fn burst(registry: Arc<dyn Registry>) -> Result<()> {
         result?;
     }
     Ok(())
+}
+
+async fn a_change_among_ten_thousand_reaches_readers_one_by_one() -> Result<()> {
+    tokio::task::spawn_blocking(changes).await?
 }
 
 /// On a runtime of one thread, whose processor time is the directory's.

@@ -6,36 +6,46 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use waypost_core::ServiceName;
+use waypost_testkit::containers::{consul_address, etcd_address, zookeeper_address};
+use waypost_testkit::{keep, laws};
 use waypost_tests::agent::{Agent, Order, Signal};
 use waypost_tests::history::History;
 use waypost_tests::house::connect;
-use waypost_tests::trial::{self, Needs};
 use waypost_tests::{Result, ensure};
 
+laws! {
+    a_killed_owner_leaves_the_file_registry,
+    a_killed_owner_leaves_etcd,
+    a_killed_owner_leaves_consul,
+    a_killed_owner_leaves_zookeeper,
+}
+
 fn main() -> ExitCode {
-    trial::main(&[
-        (
-            "a_killed_owner_leaves_the_file_registry",
-            Needs::Nothing(|| {
-                Box::pin(async {
-                    let folder = tempfile::tempdir()?;
-                    let url = format!("file://{}", folder.path().display());
-                    let (ttl, slack) = (Duration::from_secs(2), Duration::from_millis(500));
-                    killed(&url, ttl, slack).await
-                })
-            }),
-        ),
-        (
-            "a_killed_owner_leaves_etcd",
-            Needs::Etcd(|address| {
-                Box::pin(async move {
-                    let url = format!("etcd://{address}/t/{:08x}", fastrand::u32(..));
-                    let (ttl, slack) = (Duration::from_secs(3), Duration::from_millis(1500));
-                    killed(&url, ttl, slack).await
-                })
-            }),
-        ),
-    ])
+    keep(&[LAWS])
+}
+
+async fn a_killed_owner_leaves_the_file_registry() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let url = format!("file://{}", folder.path().display());
+    killed(&url, Duration::from_secs(2), Duration::from_millis(500)).await
+}
+
+async fn a_killed_owner_leaves_etcd() -> Result<()> {
+    let address = etcd_address().await?;
+    let url = format!("etcd://{address}/t/{:08x}", fastrand::u32(..));
+    killed(&url, Duration::from_secs(3), Duration::from_millis(1500)).await
+}
+
+async fn a_killed_owner_leaves_consul() -> Result<()> {
+    let url = format!("consul://{}", consul_address().await?);
+    killed(&url, Duration::from_secs(3), Duration::from_secs(1)).await
+}
+
+/// The server counts in ticks of two seconds.
+async fn a_killed_owner_leaves_zookeeper() -> Result<()> {
+    let address = zookeeper_address().await?;
+    let url = format!("zookeeper://{address}/t/{:08x}", fastrand::u32(..));
+    killed(&url, Duration::from_secs(4), Duration::from_secs(3)).await
 }
 
 /// Kills a registered process, and looks afresh until nothing names it.

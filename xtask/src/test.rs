@@ -59,7 +59,9 @@ impl Options {
 pub(crate) fn run(options: &Options) -> Result<bool> {
     let begun = Instant::now();
     let mut images = vec!["etcd", "consul", "zookeeper", "dns"];
-    if options.faults() == "all" {
+    if options.full {
+        images.extend(["etcd-3.4", "etcd-3.3", "zookeeper-3.8", "zookeeper-3.4"]);
+    } else if options.faults() == "all" {
         images.push("zookeeper-3.4");
     }
     tools::images(&images)?;

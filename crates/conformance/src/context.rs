@@ -108,6 +108,22 @@ impl Context {
         Err(Stop::Ignored("profile: writable = false".to_owned()))
     }
 
+    /// Ignores the case where a record has no name but its key.
+    pub(crate) fn needs_names(&self) -> Check {
+        if self.profile().names_itself {
+            return Ok(());
+        }
+        Err(Stop::Ignored("profile: names_itself = false".to_owned()))
+    }
+
+    /// Ignores the case where a change of several parts is several changes.
+    pub(crate) fn needs_one_step(&self) -> Check {
+        if self.profile().one_step {
+            return Ok(());
+        }
+        Err(Stop::Ignored("profile: one_step = false".to_owned()))
+    }
+
     pub(crate) async fn plant(&self, service: &str, node: &str, bytes: &[u8]) -> Check {
         let namespace = &self.namespace;
         done(self.subject.plant(namespace, service, node, bytes).await?)

@@ -31,6 +31,10 @@ pub trait Subject: Send + Sync + 'static {
     /// Writes raw bytes where the registry keeps the record of `node` of `service`, to stay for at
     /// least a minute or until it is written over.
     ///
+    /// A backend whose records have fields of their own puts the bytes into those that it has. One
+    /// of which [`names_itself`](Profile::names_itself) is false has no place for a name or an id
+    /// that contradicts the key, and leaves it out.
+    ///
     /// # Errors
     /// Whatever writing gives.
     ///

@@ -29,6 +29,8 @@ pub(crate) enum Fault {
     /// Fails and asks for a pause.
     Busy(Duration),
     Hang,
+    /// Registers, and answers nothing.
+    Mute,
 }
 
 #[derive(Debug)]
@@ -59,6 +61,8 @@ const PROFILE: Profile = Profile {
     tells_loss: true,
     native_watch: true,
     remote: false,
+    names_itself: true,
+    one_step: true,
 };
 
 impl FakeRegistry {
@@ -137,7 +141,7 @@ impl FakeState {
             None => Ok(()),
             Some(Fault::Fail(kind)) => Err(Error::new(kind, "scripted")),
             Some(Fault::Busy(pause)) => Err(Error::unavailable("busy").with_retry_after(pause)),
-            Some(Fault::Hang) => std::future::pending().await,
+            Some(Fault::Hang | Fault::Mute) => std::future::pending().await,
         }
     }
 
@@ -163,6 +167,9 @@ impl Registry for FakeRegistry {
         options: RegisterOptions,
     ) -> Result<Box<dyn Lease>> {
         self.state.registers.fetch_add(1, Ordering::SeqCst);
+        if *self.state.fault.lock().expect("lock") == Some(Fault::Mute) {
+            self.state.put(instance.clone());
+        }
         self.state.gate().await?;
         let owner = self.state.put(instance.clone());
         Ok(Box::new(FakeLease {

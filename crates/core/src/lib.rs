@@ -8,6 +8,7 @@
 //!
 //! Nothing here knows a backend.
 
+mod address;
 mod clock;
 mod deadline;
 mod directory;
@@ -18,18 +19,20 @@ mod ext;
 mod fake;
 mod model;
 mod name;
+mod nullable;
 mod registration;
 mod registry;
 mod secret;
 mod skip;
 mod target;
 
+pub use address::Address;
 pub use deadline::Deadlines;
 pub use directory::{Directory, DirectoryOptions, Drift, Followed, Freshness, Members};
 pub use driver::{ConnectFuture, Driver, OptionSpec};
 pub use error::{Error, ErrorKind, Result};
 pub use ext::RegistryExt;
-pub use model::{Address, Endpoint, Instance, InstanceKey, Metadata, Node, Service, Value};
+pub use model::{Endpoint, Instance, InstanceKey, Metadata, Node, Service, Value};
 pub use name::{NodeId, ServiceName};
 pub use registration::{Registration, RegistrationOptions, Standing, State};
 pub use registry::{

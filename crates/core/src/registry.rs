@@ -237,6 +237,12 @@ pub struct Profile {
     pub native_watch: bool,
     /// Whether other machines can see the records.
     pub remote: bool,
+    /// Whether a record says of which service and node it is, beside its key, and so may
+    /// contradict it.
+    pub names_itself: bool,
+    /// Whether a change of several parts is one step: a record that is taken over is never absent
+    /// in between, and a batch arrives whole.
+    pub one_step: bool,
 }
 
 /// Object safety is part of the contract: the backend is chosen at run time.

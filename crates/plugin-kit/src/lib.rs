@@ -29,7 +29,7 @@ pub use channel::{Events, Publisher, channel};
 pub use deadlines::expire;
 pub use hints::{Hinter, Hints, hints};
 pub use known::Known;
-pub use options::OptionReader;
+pub use options::{OptionReader, option};
 pub use pace::Pace;
 pub use relist::{Listing, relist};
 pub use task::Task;

@@ -1,5 +1,6 @@
 //! A target's options, read by the driver's table.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -7,6 +8,22 @@ use waypost_core::{Driver, Error, OptionSpec, Result, Secret, Target};
 
 /// Largest file that an option may name.
 const MAX_FILE: u64 = 1024 * 1024;
+
+/// A row of a driver's table of options.
+#[must_use]
+pub const fn option(
+    key: &'static str,
+    value: &'static str,
+    default: &'static str,
+    help: &'static str,
+) -> OptionSpec {
+    OptionSpec {
+        key,
+        value,
+        default,
+        help,
+    }
+}
 
 /// The options of one target, checked against its driver's table: the one source of keys,
 /// defaults and help.
@@ -72,6 +89,55 @@ impl<'a> OptionReader<'a> {
     /// [`ErrorKind::Config`](waypost_core::ErrorKind::Config) when it is none.
     pub fn duration(&self, key: &str) -> Result<Option<Duration>> {
         self.parsed(key, duration)
+    }
+
+    /// A length of time that is not zero.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](waypost_core::ErrorKind::Config) when it is none, or there is no value.
+    pub fn positive(&self, key: &str) -> Result<Duration> {
+        match self.duration(key)? {
+            Some(value) if !value.is_zero() => Ok(value),
+            _ => Err(self.fault(key, "0", "is no time at all")),
+        }
+    }
+
+    /// A whole number in a range.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](waypost_core::ErrorKind::Config) when it is none, or there is no value.
+    pub fn count(&self, key: &str, range: RangeInclusive<usize>) -> Result<usize> {
+        let given = self.number(key)?.unwrap_or_default();
+        match usize::try_from(given) {
+            Ok(count) if range.contains(&count) => Ok(count),
+            _ => Err(self.fault(key, &given.to_string(), "is out of range")),
+        }
+    }
+
+    /// User and password: of the target, else of the options `username` and `password_file`, which
+    /// the driver's table must have.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](waypost_core::ErrorKind::Config) for one without the other, and for a
+    /// password that is given twice.
+    pub fn login(&self) -> Result<Option<(String, Secret)>> {
+        let name = self.target.username().or_else(|| self.text("username"));
+        let from_file = self.secret_file("password_file")?;
+        if from_file.is_some() && self.target.password().is_some() {
+            return Err(Error::config(
+                "the password is given twice, as such and by option `password_file`",
+            ));
+        }
+        match (name, from_file.or_else(|| self.target.password().cloned())) {
+            (Some(name), Some(password)) => Ok(Some((name.to_owned(), password))),
+            (None, None) => Ok(None),
+            (Some(name), None) => Err(Error::config(format!(
+                "user {name:?} has no password; option `password_file` names a file with it"
+            ))),
+            (None, Some(_)) => Err(Error::config(
+                "a password is given without a user name; option `username` names the user",
+            )),
+        }
     }
 
     /// A whole number.
@@ -233,24 +299,17 @@ mod tests {
             tells_loss: false,
             native_watch: false,
             remote: false,
+            names_itself: true,
+            one_step: true,
         },
         options: &[
-            option("interval", "DURATION", "15s"),
-            option("pages", "NUMBER", ""),
-            option("insecure", "true|false", ""),
-            option("token_file", "PATH", ""),
+            option("interval", "DURATION", "15s", ""),
+            option("pages", "NUMBER", "", ""),
+            option("insecure", "true|false", "", ""),
+            option("token_file", "PATH", "", ""),
         ],
         connect: |_| Box::pin(std::future::ready(Err(Error::config("never")))),
     };
-
-    const fn option(key: &'static str, value: &'static str, default: &'static str) -> OptionSpec {
-        OptionSpec {
-            key,
-            value,
-            default,
-            help: "",
-        }
-    }
 
     fn target(options: &[(&str, &str)]) -> Target {
         let target = Target::new("trial").expect("target");
@@ -298,6 +357,17 @@ mod tests {
         );
         assert!(reader.duration("interval").is_err());
         assert!(reader.flag("insecure").is_err());
+
+        let out = target(&[("interval", "0s"), ("pages", "9")]);
+        let reader = OptionReader::new(&DRIVER, &out).expect("reader");
+        let none = reader.positive("interval").expect_err("no time");
+        assert!(none.to_string().contains("is no time at all"), "{none}");
+        assert_eq!(reader.count("pages", 1..=9).expect("in range"), 9);
+        let many = reader.count("pages", 1..=8).expect_err("out of range");
+        assert!(
+            many.to_string().contains("`pages=9` is out of range"),
+            "{many}"
+        );
     }
 
     #[test]

@@ -4,9 +4,33 @@ use std::fmt;
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use waypost_core::{Error, Result};
+use waypost_core::{Error, OptionSpec, Result, Target};
 
-use crate::OptionReader;
+use crate::{OptionReader, option};
+
+/// Names the authorities to trust.
+pub const CA: OptionSpec = option(
+    "ca",
+    "PATH",
+    "",
+    "PEM certificates of the authorities to trust; the system's without it",
+);
+/// Names what is shown to the server.
+pub const CERT: OptionSpec = option(
+    "cert",
+    "PATH",
+    "",
+    "PEM certificate that is shown to the server; needs `key`",
+);
+/// Names the other half of [`CERT`].
+pub const KEY: OptionSpec = option("key", "PATH", "", "PEM private key of `cert`");
+/// Asks for TLS.
+pub const TLS: OptionSpec = option(
+    "tls",
+    "true|false",
+    "false",
+    "speak TLS; `https://` before an address, `ca` or `cert` mean the same",
+);
 
 /// PEM texts that were found to hold what they should.
 ///
@@ -29,6 +53,26 @@ pub struct Identity {
 }
 
 impl Material {
+    /// What TLS is spoken with, nothing where it is not: it is asked for by `https://`, by the option
+    /// `tls`, and by naming any material. The driver's table must have the four options.
+    ///
+    /// # Errors
+    /// As [`Material::load`], and `Config` when `tls=false` contradicts the rest.
+    pub fn wanted(target: &Target, options: &OptionReader<'_>) -> Result<Option<Self>> {
+        let material = Self::load(options)?;
+        let asked = options.flag("tls")?;
+        if options.is_given("tls") && !asked && (material.is_some() || target.tls()) {
+            return Err(Error::config(
+                "`tls=false` contradicts `https://` and the options `ca`, `cert` and `key`",
+            ));
+        }
+        let empty = || Self {
+            ca: None,
+            identity: None,
+        };
+        Ok(material.or_else(|| (asked || target.tls()).then(empty)))
+    }
+
     /// Loads what the options name; nothing when they name nothing. The driver's table must have
     /// `ca`, `cert` and `key`.
     ///
@@ -190,18 +234,9 @@ impl fmt::Debug for Identity {
 mod tests {
     use std::time::Duration;
 
-    use waypost_core::{Driver, OptionSpec, Profile, Target};
+    use waypost_core::{Driver, Profile};
 
     use super::*;
-
-    const fn option(key: &'static str) -> OptionSpec {
-        OptionSpec {
-            key,
-            value: "PATH",
-            default: "",
-            help: "",
-        }
-    }
 
     const DRIVER: Driver = Driver {
         name: "trial",
@@ -217,8 +252,10 @@ mod tests {
             tells_loss: false,
             native_watch: false,
             remote: false,
+            names_itself: true,
+            one_step: true,
         },
-        options: &[option("ca"), option("cert"), option("key")],
+        options: &[CA, CERT, KEY, TLS],
         connect: |_| Box::pin(std::future::ready(Err(Error::config("never")))),
     };
 

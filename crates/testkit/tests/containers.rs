@@ -3,63 +3,36 @@
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
-use waypost_testkit::Missing;
 use waypost_testkit::containers::{
     CONSUL_CLUSTER, Cluster, ETCD, ETCD_CLUSTER, Server, ZOOKEEPER_CLUSTER,
 };
+use waypost_testkit::{Kept, Missing, keep, laws};
 
-type Law = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+laws! {
+    a_killed_server_comes_back_on_its_port_with_its_data,
+    a_wiped_server_comes_back_on_its_port_without_data,
+    a_paused_server_accepts_and_does_not_answer,
+    a_disconnected_server_is_there_again_when_connected,
+    a_dropped_server_is_gone,
+    a_cluster_without_its_leader_finds_another,
+    a_member_without_its_peers_is_reached_by_clients,
+    a_dropped_cluster_leaves_nothing,
+    a_command_tells_its_output_and_its_code,
+    the_servers_end_with_their_standard_input,
+    a_killed_process_leaves_no_container,
+    without_an_image_the_remedy_is_named,
+    without_docker_the_remedy_is_named,
+}
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    let trials = vec![
-        law(
-            "a_killed_server_comes_back_on_its_port_with_its_data",
-            kill_and_revive,
-        ),
-        law("a_wiped_server_comes_back_on_its_port_without_data", wipe),
-        law("a_paused_server_accepts_and_does_not_answer", pause),
-        law(
-            "a_disconnected_server_is_there_again_when_connected",
-            disconnect,
-        ),
-        law("a_dropped_server_is_gone", drop_it),
-        law("a_cluster_without_its_leader_finds_another", cluster_leader),
-        law(
-            "a_member_without_its_peers_is_reached_by_clients",
-            cluster_isolated,
-        ),
-        law("a_dropped_cluster_leaves_nothing", cluster_dropped),
-        law("a_command_tells_its_output_and_its_code", command),
-        law("the_servers_end_with_their_standard_input", servers),
-        law("a_killed_process_leaves_no_container", killed_process),
-        law("without_an_image_the_remedy_is_named", no_image),
-        law("without_docker_the_remedy_is_named", no_docker),
-    ];
-    libtest_mimic::run(&arguments, trials).exit_code()
+    keep(&[LAWS])
 }
 
-fn law<F: Future<Output = Law> + 'static>(name: &str, test: fn() -> F) -> Trial {
-    Trial::ignorable_test(name, move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()?;
-        match runtime.block_on(test()) {
-            Ok(()) => Ok(Completion::Completed),
-            Err(error) => match error.downcast_ref::<Missing>() {
-                Some(missing) if !Missing::is_failure() => Ok(Completion::ignored_with(missing)),
-                _ => Err(Failed::from(error)),
-            },
-        }
-    })
-}
-
-fn expect(condition: bool, text: impl Into<String>) -> Law {
+fn expect(condition: bool, text: impl Into<String>) -> Kept {
     if condition {
         Ok(())
     } else {
@@ -67,7 +40,7 @@ fn expect(condition: bool, text: impl Into<String>) -> Law {
     }
 }
 
-async fn put(server: &Server) -> Law {
+async fn put(server: &Server) -> Kept {
     let output = server.exec(&["etcdctl", "put", "k", "v"]).await?;
     expect(output.code == Some(0), format!("{output:?}"))
 }
@@ -81,7 +54,7 @@ async fn get(server: &Server) -> Result<String, Box<dyn std::error::Error + Send
         .to_owned())
 }
 
-async fn kill_and_revive() -> Law {
+async fn a_killed_server_comes_back_on_its_port_with_its_data() -> Kept {
     let server = Server::start(&ETCD).await?;
     let address = server.address();
     put(&server).await?;
@@ -98,7 +71,7 @@ async fn kill_and_revive() -> Law {
     expect(get(&server).await? == "v", "the data is gone after a stop")
 }
 
-async fn wipe() -> Law {
+async fn a_wiped_server_comes_back_on_its_port_without_data() -> Kept {
     let mut server = Server::start(&ETCD).await?;
     let address = server.address();
     put(&server).await?;
@@ -107,7 +80,7 @@ async fn wipe() -> Law {
     expect(get(&server).await?.is_empty(), "the data is still there")
 }
 
-async fn pause() -> Law {
+async fn a_paused_server_accepts_and_does_not_answer() -> Kept {
     let server = Server::start(&ETCD).await?;
     server.pause().await?;
     let mut stream = TcpStream::connect(server.address()).await?;
@@ -120,7 +93,7 @@ async fn pause() -> Law {
     put(&server).await
 }
 
-async fn disconnect() -> Law {
+async fn a_disconnected_server_is_there_again_when_connected() -> Kept {
     let server = Server::start(&ETCD).await?;
     put(&server).await?;
     server.disconnect().await?;
@@ -133,7 +106,7 @@ async fn disconnect() -> Law {
     expect(get(&server).await? == "v", "the data is gone")
 }
 
-async fn command() -> Law {
+async fn a_command_tells_its_output_and_its_code() -> Kept {
     let server = Server::start_with(
         &ETCD,
         &[
@@ -163,7 +136,7 @@ async fn exists(id: &str) -> bool {
     inspect.status().await.is_ok_and(|status| status.success())
 }
 
-async fn is_removed(id: &str) -> Law {
+async fn is_removed(id: &str) -> Kept {
     for _ in 0..200 {
         if !exists(id).await {
             return Ok(());
@@ -173,7 +146,7 @@ async fn is_removed(id: &str) -> Law {
     Err(format!("{id} is still there").into())
 }
 
-async fn drop_it() -> Law {
+async fn a_dropped_server_is_gone() -> Kept {
     let server = Server::start(&ETCD).await?;
     let id = server.id().to_owned();
     expect(exists(&id).await, "a running container is not found")?;
@@ -181,7 +154,7 @@ async fn drop_it() -> Law {
     is_removed(&id).await
 }
 
-async fn cluster_leader() -> Law {
+async fn a_cluster_without_its_leader_finds_another() -> Kept {
     for ensemble in [ETCD_CLUSTER, CONSUL_CLUSTER, ZOOKEEPER_CLUSTER] {
         let name = ensemble.recipe.name;
         let cluster = Cluster::start(&ensemble).await?;
@@ -198,7 +171,7 @@ async fn cluster_leader() -> Law {
     Ok(())
 }
 
-async fn cluster_isolated() -> Law {
+async fn a_member_without_its_peers_is_reached_by_clients() -> Kept {
     let cluster = Cluster::start(&ETCD_CLUSTER).await?;
     // Where packets cannot be dropped there is nothing to be seen.
     cluster.mend().await.map_err(Missing::from)?;
@@ -229,7 +202,7 @@ async fn cluster_isolated() -> Law {
     expect(get(lost).await? == "v", "it has not caught up")
 }
 
-async fn cluster_dropped() -> Law {
+async fn a_dropped_cluster_leaves_nothing() -> Kept {
     let cluster = Cluster::start(&ETCD_CLUSTER).await?;
     let ids: Vec<String> = cluster
         .members()
@@ -318,7 +291,7 @@ async fn complaint(mut child: Child) -> Result<String, Box<dyn std::error::Error
     Ok(text.trim().to_owned())
 }
 
-async fn servers() -> Law {
+async fn the_servers_end_with_their_standard_input() -> Kept {
     let (mut child, address) = started().await?;
     TcpStream::connect(&address).await?;
     let id = container_at(&address).await?;
@@ -330,7 +303,7 @@ async fn servers() -> Law {
     )
 }
 
-async fn killed_process() -> Law {
+async fn a_killed_process_leaves_no_container() -> Kept {
     let (mut child, address) = started().await?;
     let id = container_at(&address).await?;
     expect(!id.is_empty(), format!("no container publishes {address}"))?;
@@ -338,7 +311,7 @@ async fn killed_process() -> Law {
     is_removed(&id).await
 }
 
-async fn no_image() -> Law {
+async fn without_an_image_the_remedy_is_named() -> Kept {
     let _docker = Server::start(&ETCD).await?;
     let (child, address) = program(&[("WAYPOST_IMAGE_ETCD", "nowhere.invalid:5000/none")]).await?;
     expect(address.is_none(), format!("{address:?}"))?;
@@ -346,7 +319,7 @@ async fn no_image() -> Law {
     expect(text.contains("docker/images.sh etcd"), text)
 }
 
-async fn no_docker() -> Law {
+async fn without_docker_the_remedy_is_named() -> Kept {
     let (child, address) = program(&[("DOCKER_HOST", "unix:///nonexistent")]).await?;
     expect(address.is_none(), format!("{address:?}"))?;
     let text = complaint(child).await?;

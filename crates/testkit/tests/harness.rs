@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::process::{Command, ExitCode, Output};
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use waypost_core::Error;
 use waypost_testkit::{Driven, Missing, cases, main as run};
 
 const ROLE: &str = "WAYPOST_TEST_ROLE";
@@ -11,6 +12,7 @@ const ROLE: &str = "WAYPOST_TEST_ROLE";
 fn main() -> ExitCode {
     match std::env::var(ROLE).as_deref() {
         Ok("missing") => run(async || Err::<Nothing, _>(Missing::new("there is no backend"))),
+        Ok("faulty") => run(async || Err::<Nothing, _>(Missing::from(Error::config("a typo")))),
         Ok("listing") => run(async || -> Result<Nothing, Missing> {
             std::process::exit(7);
         }),
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
                     "a_required_backend_that_is_missing_fails_every_case",
                     refused,
                 ),
+                Trial::test("a_fault_of_the_test_itself_fails_every_case", faulty),
                 Trial::test("listing_names_every_case_and_asks_for_no_backend", listed),
             ];
             libtest_mimic::run(&Arguments::from_args(), laws).exit_code()
@@ -67,6 +70,16 @@ fn refused() -> Result<(), Failed> {
     expect(!output.status.success() && shown == cases().len(), &text)?;
     expect(
         text.contains("there is no backend (WAYPOST_REQUIRE asks for it)"),
+        &text,
+    )
+}
+
+fn faulty() -> Result<(), Failed> {
+    let (output, text) = suite("faulty", "", &[])?;
+    let shown = lines_with(&text, " ... FAILED");
+    expect(!output.status.success() && shown == cases().len(), &text)?;
+    expect(
+        text.contains("a typo") && !text.contains("asks for it"),
         &text,
     )
 }

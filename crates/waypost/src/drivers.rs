@@ -165,6 +165,8 @@ mod tests {
                 tells_loss: false,
                 native_watch: false,
                 remote: false,
+                names_itself: true,
+                one_step: true,
             },
             options: &[],
             connect: |_| Box::pin(std::future::ready(Err(Error::unavailable("a test")))),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use waypost_core::{
     ConnectFuture, Driver, Error, OptionSpec, Profile, Registry, Result, Secret, Target,
 };
-use waypost_plugin_kit::{OptionReader, tls};
+use waypost_plugin_kit::{OptionReader, option, tls};
 
 use crate::registry::ConsulRegistry;
 
@@ -20,6 +20,8 @@ pub(crate) const PROFILE: Profile = Profile {
     tells_loss: true,
     native_watch: true,
     remote: true,
+    names_itself: false,
+    one_step: true,
 };
 
 /// Longest ttl granted.
@@ -36,40 +38,11 @@ pub const DRIVER: Driver = Driver {
     connect,
 };
 
-const fn option(
-    key: &'static str,
-    value: &'static str,
-    default: &'static str,
-    help: &'static str,
-) -> OptionSpec {
-    OptionSpec {
-        key,
-        value,
-        default,
-        help,
-    }
-}
-
 const OPTIONS: &[OptionSpec] = &[
-    option(
-        "ca",
-        "PATH",
-        "",
-        "PEM certificates of the authorities to trust; the system's without it",
-    ),
-    option(
-        "cert",
-        "PATH",
-        "",
-        "PEM certificate that is shown to the agent; needs `key`",
-    ),
-    option("key", "PATH", "", "PEM private key of `cert`"),
-    option(
-        "tls",
-        "true|false",
-        "false",
-        "speak TLS; `https://` before an address, `ca` or `cert` mean the same",
-    ),
+    tls::CA,
+    tls::CERT,
+    tls::KEY,
+    tls::TLS,
     option(
         "token_file",
         "PATH",
@@ -139,40 +112,25 @@ impl Config {
         }
         let addresses = target.endpoints(DRIVER.default_address, 8500)?;
         let timeout = match reader.is_given("timeout") {
-            true => positive(&reader, "timeout")?,
+            true => reader.positive("timeout")?,
             false if addresses.len() > 1 => Duration::from_millis(1500),
             false => Duration::from_millis(2500),
         };
-        let wait = positive(&reader, "wait")?;
+        let wait = reader.positive("wait")?;
         if wait < Duration::from_secs(1) || wait > Duration::from_secs(60) {
             return Err(reader.fault("wait", &format!("{wait:?}"), "is out of range"));
         }
         Ok(Self {
             addresses,
-            tls: material(target, &reader)?,
+            tls: tls::Material::wanted(target, &reader)?,
             token: token(target, &reader)?,
-            connect_timeout: positive(&reader, "connect_timeout")?,
+            connect_timeout: reader.positive("connect_timeout")?,
             timeout,
             wait,
-            queries: queries(&reader)?,
+            queries: reader.count("queries", 0..=128)?,
             only: only(&reader)?,
         })
     }
-}
-
-fn material(target: &Target, reader: &OptionReader<'_>) -> Result<Option<tls::Material>> {
-    let material = tls::Material::load(reader)?;
-    let wanted = target.tls() || reader.flag("tls")?;
-    if reader.is_given("tls") && !reader.flag("tls")? && (material.is_some() || target.tls()) {
-        return Err(Error::config(
-            "`tls=false` contradicts `https://` and the options `ca`, `cert` and `key`",
-        ));
-    }
-    let empty = || tls::Material {
-        ca: None,
-        identity: None,
-    };
-    Ok(material.or_else(|| wanted.then(empty)))
 }
 
 fn token(target: &Target, reader: &OptionReader<'_>) -> Result<Option<Secret>> {
@@ -202,21 +160,6 @@ fn token(target: &Target, reader: &OptionReader<'_>) -> Result<Option<Secret>> {
         ));
     }
     Ok(Some(token))
-}
-
-fn positive(reader: &OptionReader<'_>, key: &str) -> Result<Duration> {
-    match reader.duration(key)? {
-        Some(value) if !value.is_zero() => Ok(value),
-        _ => Err(reader.fault(key, "0", "is no time at all")),
-    }
-}
-
-fn queries(reader: &OptionReader<'_>) -> Result<usize> {
-    let given = reader.number("queries")?.unwrap_or(16);
-    match usize::try_from(given) {
-        Ok(queries @ 0..=128) => Ok(queries),
-        _ => Err(reader.fault("queries", &given.to_string(), "is out of range")),
-    }
 }
 
 fn only(reader: &OptionReader<'_>) -> Result<String> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hickory_resolver::config::ProtocolConfig;
 use hickory_resolver::system_conf::read_system_conf;
 use waypost_core::{ConnectFuture, Driver, Error, OptionSpec, Profile, Registry, Result, Target};
-use waypost_plugin_kit::OptionReader;
+use waypost_plugin_kit::{OptionReader, option};
 
 use crate::names::Domain;
 use crate::registry::DnsRegistry;
@@ -21,6 +21,8 @@ pub(crate) const PROFILE: Profile = Profile {
     tells_loss: false,
     native_watch: false,
     remote: true,
+    names_itself: false,
+    one_step: true,
 };
 
 /// DNS's row of the driver table.
@@ -33,20 +35,6 @@ pub const DRIVER: Driver = Driver {
     options: OPTIONS,
     connect,
 };
-
-const fn option(
-    key: &'static str,
-    value: &'static str,
-    default: &'static str,
-    help: &'static str,
-) -> OptionSpec {
-    OptionSpec {
-        key,
-        value,
-        default,
-        help,
-    }
-}
 
 const OPTIONS: &[OptionSpec] = &[
     option(
@@ -152,8 +140,8 @@ impl Config {
             ));
         }
         let span = Span {
-            least: positive(&reader, "least")?,
-            most: positive(&reader, "most")?,
+            least: reader.positive("least")?,
+            most: reader.positive("most")?,
         };
         if span.least > span.most || span.least < Duration::from_millis(100) {
             let given = format!("{:?}", span.least);
@@ -163,7 +151,7 @@ impl Config {
             domain: Domain::parse(target.path())?,
             wanted,
             span,
-            timeout: positive(&reader, "timeout")?,
+            timeout: reader.positive("timeout")?,
             servers: servers(target)?,
         })
     }
@@ -194,13 +182,6 @@ fn port(reader: &OptionReader<'_>) -> Result<Option<u16>> {
     match u16::try_from(number) {
         Ok(port) if port != 0 => Ok(Some(port)),
         _ => Err(reader.fault("port", &number.to_string(), "is out of range")),
-    }
-}
-
-fn positive(reader: &OptionReader<'_>, key: &str) -> Result<Duration> {
-    match reader.duration(key)? {
-        Some(value) if !value.is_zero() => Ok(value),
-        _ => Err(reader.fault(key, "0", "is no time at all")),
     }
 }
 

@@ -1,8 +1,6 @@
 //! The house's one suite, on a real server: a subdomain a namespace, its services listed with all
 //! that DNS has room for.
 
-mod way;
-
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::process::ExitCode;
@@ -12,18 +10,16 @@ use tokio::sync::Mutex;
 use waypost_core::{Error, Instance, Origin, Profile, Registry, Result, Target};
 use waypost_dns::DRIVER;
 use waypost_testkit::containers::dns::{Data, Update, ZONE, dns_address};
-use waypost_testkit::proxy::Manner;
+use waypost_testkit::proxy::Proxies;
 use waypost_testkit::{Cut, Planted, Subject, async_trait, main as run};
-
-use crate::way::Ways;
 
 /// Records are believed for so many seconds.
 const TTL: u16 = 1;
 
 struct Dns {
     address: String,
-    /// Clients under test go a way of their own a namespace.
-    ways: Ways,
+    /// Clients under test go through a proxy a namespace.
+    proxies: Proxies,
     /// The names below each namespace.
     names: Mutex<HashMap<String, BTreeSet<String>>>,
 }
@@ -36,7 +32,7 @@ impl Subject for Dns {
 
     async fn open(&self, namespace: &str) -> Result<Arc<dyn Registry>> {
         self.begin(namespace).await?;
-        let address = self.ways.address(namespace).await?;
+        let address = self.proxies.address(namespace).await?;
         let url = format!("dns://{address}/{namespace}.{ZONE}");
         (DRIVER.connect)(Target::parse(&url, None, Origin::Code)?).await
     }
@@ -66,16 +62,11 @@ impl Subject for Dns {
     }
 
     async fn cut(&self, namespace: &str, cut: Cut) -> Result<Planted> {
-        let manner = match cut {
-            Cut::Refuse => Manner::Refuse,
-            Cut::Silence => Manner::Hold,
-        };
-        self.ways.behave(namespace, manner).await;
-        Ok(Planted::Done)
+        Ok(self.proxies.cut(namespace, cut))
     }
 
     async fn mend(&self, namespace: &str) -> Result<()> {
-        self.ways.behave(namespace, Manner::Forward).await;
+        self.proxies.mend(namespace);
         Ok(())
     }
 }
@@ -152,7 +143,7 @@ fn main() -> ExitCode {
     run(async || {
         let address = dns_address().await?;
         Ok(Dns {
-            ways: Ways::new(&address),
+            proxies: Proxies::new(&address).with_datagrams(),
             address,
             names: Mutex::default(),
         })

@@ -7,7 +7,7 @@ use etcd_client::{Certificate, ConnectOptions, Identity, TlsOptions};
 use waypost_core::{
     ConnectFuture, Driver, Error, OptionSpec, Profile, Registry, Result, Secret, Target,
 };
-use waypost_plugin_kit::{OptionReader, tls};
+use waypost_plugin_kit::{OptionReader, option, tls};
 
 use crate::layout::Layouts;
 use crate::registry::EtcdRegistry;
@@ -29,78 +29,55 @@ pub const DRIVER: Driver = Driver {
         tells_loss: true,
         native_watch: true,
         remote: true,
+        names_itself: true,
+        one_step: true,
     },
     options: OPTIONS,
     connect,
 };
 
 const OPTIONS: &[OptionSpec] = &[
-    OptionSpec {
-        key: "ca",
-        value: "PATH",
-        default: "",
-        help: "PEM certificates of the authorities to trust; the system's without it",
-    },
-    OptionSpec {
-        key: "cert",
-        value: "PATH",
-        default: "",
-        help: "PEM certificate that is shown to the server; needs `key`",
-    },
-    OptionSpec {
-        key: "key",
-        value: "PATH",
-        default: "",
-        help: "PEM private key of `cert`",
-    },
-    OptionSpec {
-        key: "tls",
-        value: "true|false",
-        default: "false",
-        help: "speak TLS; `https://` before an address, `ca` or `cert` mean the same",
-    },
-    OptionSpec {
-        key: "username",
-        value: "NAME",
-        default: "",
-        help: "user to log in as",
-    },
-    OptionSpec {
-        key: "password_file",
-        value: "PATH",
-        default: "",
-        help: "file that holds the user's password",
-    },
-    OptionSpec {
-        key: "connect_timeout",
-        value: "DURATION",
-        default: "2s",
-        help: "longest wait for a connection to one endpoint",
-    },
-    OptionSpec {
-        key: "timeout",
-        value: "DURATION",
-        default: "",
-        help: "longest wait for an answer of one endpoint: 1s, then the next is tried; 5s when there is one only",
-    },
-    OptionSpec {
-        key: "streams",
-        value: "1..64",
-        default: "8",
-        help: "streams that renew the leases of this process",
-    },
-    OptionSpec {
-        key: "legacy",
-        value: "true|false",
-        default: "true",
-        help: "find what go-micro v1 and micro v3 wrote as well; only with the default prefix",
-    },
-    OptionSpec {
-        key: "domain",
-        value: "NAME",
-        default: "micro",
-        help: "which domain of micro v3's layout `legacy` reads",
-    },
+    tls::CA,
+    tls::CERT,
+    tls::KEY,
+    tls::TLS,
+    option("username", "NAME", "", "user to log in as"),
+    option(
+        "password_file",
+        "PATH",
+        "",
+        "file that holds the user's password",
+    ),
+    option(
+        "connect_timeout",
+        "DURATION",
+        "2s",
+        "longest wait for a connection to one endpoint",
+    ),
+    option(
+        "timeout",
+        "DURATION",
+        "",
+        "longest wait for an answer of one endpoint: 1s, then the next is tried; 5s when there is one only",
+    ),
+    option(
+        "streams",
+        "1..64",
+        "8",
+        "streams that renew the leases of this process",
+    ),
+    option(
+        "legacy",
+        "true|false",
+        "true",
+        "find what go-micro v1 and micro v3 wrote as well; only with the default prefix",
+    ),
+    option(
+        "domain",
+        "NAME",
+        "micro",
+        "which domain of micro v3's layout `legacy` reads",
+    ),
 ];
 
 /// A connection that is silent for this long is pinged. Servers close one that is pinged every 2 s.
@@ -125,27 +102,16 @@ impl Config {
     /// Reads and checks `target`, and the files that it names.
     pub(crate) fn read(target: &Target) -> Result<Self> {
         let reader = OptionReader::new(&DRIVER, target)?;
-        let material = tls::Material::load(&reader)?;
-        let wanted = target.tls() || reader.flag("tls")?;
-        if reader.is_given("tls") && !wanted && material.is_some() {
-            return Err(Error::config(
-                "`tls=false` contradicts the options `ca`, `cert` and `key`",
-            ));
-        }
-        let empty = || tls::Material {
-            ca: None,
-            identity: None,
-        };
         let addresses = target.endpoints(DRIVER.default_address, 2379)?;
         Ok(Self {
-            tls: material.or_else(|| wanted.then(empty)),
-            user: user(target, &reader)?,
-            connect_timeout: positive(&reader, "connect_timeout")?,
+            tls: tls::Material::wanted(target, &reader)?,
+            user: reader.login()?,
+            connect_timeout: reader.positive("connect_timeout")?,
             timeout: match reader.is_given("timeout") {
-                true => positive(&reader, "timeout")?,
+                true => reader.positive("timeout")?,
                 false => patience(addresses.len()),
             },
-            streams: streams(&reader)?,
+            streams: reader.count("streams", 1..=64)?,
             layouts: layouts(target, &reader)?,
             addresses,
         })
@@ -182,45 +148,10 @@ impl Config {
     }
 }
 
-fn user(target: &Target, reader: &OptionReader<'_>) -> Result<Option<(String, Secret)>> {
-    let name = target.username().or_else(|| reader.text("username"));
-    let from_file = reader.secret_file("password_file")?;
-    if from_file.is_some() && target.password().is_some() {
-        return Err(Error::config(
-            "the password is given twice, as such and by option `password_file`",
-        ));
-    }
-    match (name, from_file.or_else(|| target.password().cloned())) {
-        (Some(name), Some(password)) => Ok(Some((name.to_owned(), password))),
-        (None, None) => Ok(None),
-        (Some(name), None) => Err(Error::config(format!(
-            "user {name:?} has no password; option `password_file` names a file with it"
-        ))),
-        (None, Some(_)) => Err(Error::config(
-            "a password is given without a user name; option `username` names the user",
-        )),
-    }
-}
-
 /// How long one endpoint may take where nothing is said. Where there is no other, asking again
 /// costs the server more than waiting does.
 fn patience(endpoints: usize) -> Duration {
     Duration::from_secs(if endpoints > 1 { 1 } else { 5 })
-}
-
-fn positive(reader: &OptionReader<'_>, key: &str) -> Result<Duration> {
-    match reader.duration(key)? {
-        Some(value) if !value.is_zero() => Ok(value),
-        _ => Err(reader.fault(key, "0", "is no time at all")),
-    }
-}
-
-fn streams(reader: &OptionReader<'_>) -> Result<usize> {
-    let given = reader.number("streams")?.unwrap_or(8);
-    match usize::try_from(given) {
-        Ok(streams @ 1..=64) => Ok(streams),
-        _ => Err(reader.fault("streams", &given.to_string(), "is out of range")),
-    }
 }
 
 fn layouts(target: &Target, reader: &OptionReader<'_>) -> Result<Layouts> {

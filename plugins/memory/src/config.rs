@@ -17,6 +17,8 @@ pub(crate) const PROFILE: Profile = Profile {
     tells_loss: true,
     native_watch: true,
     remote: false,
+    names_itself: true,
+    one_step: true,
 };
 
 /// Longest ttl granted; beyond it a deadline could overflow the clock.

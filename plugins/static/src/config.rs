@@ -18,6 +18,8 @@ pub(crate) const PROFILE: Profile = Profile {
     tells_loss: false,
     native_watch: false,
     remote: false,
+    names_itself: false,
+    one_step: true,
 };
 
 /// The static registry as a row of the driver table.

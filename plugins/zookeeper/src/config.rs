@@ -7,9 +7,9 @@ use std::time::Duration;
 use waypost_core::{
     ConnectFuture, Driver, Error, ErrorKind, OptionSpec, Profile, Registry, Result, Secret, Target,
 };
-use waypost_plugin_kit::OptionReader;
 use waypost_plugin_kit::layout::Prefix;
-use waypost_plugin_kit::tls::Material;
+use waypost_plugin_kit::tls::{self, Material};
+use waypost_plugin_kit::{OptionReader, option};
 use zookeeper_client::{Acl, Acls, AuthId, Connector, Error as Told, Permission};
 
 use crate::error;
@@ -17,24 +17,28 @@ use crate::reach::Outlook;
 use crate::registry::ZookeeperRegistry;
 use crate::tls::Tls;
 
+const PROFILE: Profile = Profile {
+    driver: "zookeeper",
+    // A server grants no session less than two of its ticks, which are 2 s by default.
+    least_ttl: Duration::from_secs(4),
+    // A session's end is rounded up to the next tick, and one second is for a busy server.
+    slack: Duration::from_secs(3),
+    writable: true,
+    owned: true,
+    tells_loss: true,
+    native_watch: true,
+    remote: true,
+    names_itself: true,
+    one_step: true,
+};
+
 /// ZooKeeper's row of the driver table.
 pub const DRIVER: Driver = Driver {
     name: "zookeeper",
     summary: "ZooKeeper, an ephemeral znode a record; shares its layout with go-micro",
     default_port: Some(2181),
     default_address: "127.0.0.1:2181",
-    profile: Profile {
-        driver: "zookeeper",
-        // A server grants no session less than two of its ticks, which are 2 s by default.
-        least_ttl: Duration::from_secs(4),
-        // A session's end is rounded up to the next tick, and one second is for a busy server.
-        slack: Duration::from_secs(3),
-        writable: true,
-        owned: true,
-        tells_loss: true,
-        native_watch: true,
-        remote: true,
-    },
+    profile: PROFILE,
     options: OPTIONS,
     connect,
 };
@@ -45,72 +49,60 @@ const DEFAULT_PREFIX: &str = "/micro-registry";
 const MAX_SESSION: Duration = Duration::from_secs(24 * 3600);
 
 const OPTIONS: &[OptionSpec] = &[
-    OptionSpec {
-        key: "ca",
-        value: "PATH",
-        default: "",
-        help: "PEM certificates of the authorities to trust; needed for TLS",
-    },
-    OptionSpec {
-        key: "cert",
-        value: "PATH",
-        default: "",
-        help: "PEM certificate that is shown to the server; needs `key`",
-    },
-    OptionSpec {
-        key: "key",
-        value: "PATH",
-        default: "",
-        help: "PEM private key of `cert`",
-    },
-    OptionSpec {
-        key: "tls",
-        value: "true|false",
-        default: "false",
-        help: "speak TLS; `https://` before an address and `ca` mean the same",
-    },
-    OptionSpec {
-        key: "username",
-        value: "NAME",
-        default: "",
-        help: "user of the scheme `digest`",
-    },
-    OptionSpec {
-        key: "password_file",
-        value: "PATH",
-        default: "",
-        help: "file that holds the user's password",
-    },
-    OptionSpec {
-        key: "acl",
-        value: "open|creator",
-        default: "",
-        help: "who may change what this process creates: anybody, or only its user while \
+    option(
+        "ca",
+        "PATH",
+        "",
+        "PEM certificates of the authorities to trust; needed for TLS",
+    ),
+    tls::CERT,
+    tls::KEY,
+    option(
+        "tls",
+        "true|false",
+        "false",
+        "speak TLS; `https://` before an address and `ca` mean the same",
+    ),
+    option("username", "NAME", "", "user of the scheme `digest`"),
+    option(
+        "password_file",
+        "PATH",
+        "",
+        "file that holds the user's password",
+    ),
+    option(
+        "acl",
+        "open|creator",
+        "",
+        "who may change what this process creates: anybody, or only its user while \
                everybody reads; `creator` with a user, else `open`",
-    },
-    OptionSpec {
-        key: "server_version",
-        value: "X.Y.Z",
-        default: "",
-        help: "version of an older server: needed below 3.5, saves a round trip below 3.6",
-    },
-    OptionSpec {
-        key: "session_timeout",
-        value: "DURATION",
-        default: "30s",
-        help: "session of a process that reads and registers nothing",
-    },
-    OptionSpec {
-        key: "timeout",
-        value: "DURATION",
-        default: "2s",
-        help: "how long a server may be silent before another is tried",
-    },
+    ),
+    option(
+        "server_version",
+        "X.Y.Z",
+        "",
+        "version of an older server: needed below 3.5, saves a round trip below 3.6",
+    ),
+    option(
+        "session_timeout",
+        "DURATION",
+        "30s",
+        "session of a process that reads and registers nothing",
+    ),
+    option(
+        "timeout",
+        "DURATION",
+        "2s",
+        "how long a server may be silent before another is tried",
+    ),
 ];
 
 /// A server's version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Version(u32, u32, u32);
+
+/// The first that creates a znode within a transaction as the client asks for it.
+const TRANSACTIONS: Version = Version(3, 5, 0);
 
 /// A checked target.
 #[derive(Debug)]
@@ -129,6 +121,8 @@ pub(crate) struct Config {
     /// How long a server may be silent.
     pub(crate) timeout: Duration,
     pub(crate) prefix: Prefix,
+    /// The facts of these servers: those of old ones are others.
+    pub(crate) profile: Profile,
 }
 
 impl Config {
@@ -137,7 +131,7 @@ impl Config {
         let reader = OptionReader::new(&DRIVER, target)?;
         let addresses = target.endpoints(DRIVER.default_address, 2181)?;
         let tls = Tls::read(target, &reader, &addresses)?;
-        let user = user(target, &reader)?;
+        let user = user(&reader)?;
         let acl = acl(&reader, user.is_some())?;
         let path = match target.path() {
             "" => DEFAULT_PREFIX,
@@ -147,17 +141,23 @@ impl Config {
         if prefix.as_str().split('/').nth(1) == Some("zookeeper") {
             return Err(Error::config("the path `/zookeeper` is the server's own"));
         }
+        let version = version(&reader)?;
+        let is_ancient = version.is_some_and(|version| version < TRANSACTIONS);
         Ok(Self {
             addresses,
             tls,
             user,
             acl,
-            version: version(&reader)?,
+            version,
             found_older: AtomicBool::new(false),
             outlook: Outlook::default(),
-            session_timeout: positive(&reader, "session_timeout")?.min(MAX_SESSION),
-            timeout: positive(&reader, "timeout")?,
+            session_timeout: reader.positive("session_timeout")?.min(MAX_SESSION),
+            timeout: reader.positive("timeout")?,
             prefix,
+            profile: Profile {
+                one_step: !is_ancient,
+                ..PROFILE
+            },
         })
     }
 
@@ -239,7 +239,7 @@ impl Config {
     /// Whether the server neither creates a znode within a transaction as the client asks for it,
     /// nor removes watches.
     pub(crate) fn is_ancient(&self) -> bool {
-        self.is_older_than(Version(3, 5, 0))
+        !self.profile.one_step
     }
 
     fn is_older_than(&self, other: Version) -> bool {
@@ -247,22 +247,12 @@ impl Config {
     }
 }
 
-fn user(target: &Target, reader: &OptionReader<'_>) -> Result<Option<(String, Secret)>> {
-    let name = target.username().or_else(|| reader.text("username"));
-    let from_file = reader.secret_file("password_file")?;
-    if from_file.is_some() && target.password().is_some() {
-        return Err(Error::config(
-            "the password is given twice, as such and by option `password_file`",
-        ));
-    }
-    match (name, from_file.or_else(|| target.password().cloned())) {
-        (None, None) => Ok(None),
-        (Some(name), Some(_)) if name.is_empty() || name.contains(':') => Err(Error::config(
-            format!("user name {name:?} is empty or has a `:`"),
-        )),
-        (Some(name), Some(password)) => Ok(Some((name.to_owned(), password))),
-        (Some(name), None) => Err(Error::config(format!("user {name:?} has no password"))),
-        (None, Some(_)) => Err(Error::config("a password is given without a user name")),
+fn user(reader: &OptionReader<'_>) -> Result<Option<(String, Secret)>> {
+    match reader.login()? {
+        Some((name, _)) if name.is_empty() || name.contains(':') => Err(Error::config(format!(
+            "user name {name:?} is empty or has a `:`"
+        ))),
+        login => Ok(login),
     }
 }
 
@@ -293,13 +283,6 @@ fn version(reader: &OptionReader<'_>) -> Result<Option<Version>> {
         [major, minor] => Ok(Some(Version(major, minor, 0))),
         [major, minor, patch] => Ok(Some(Version(major, minor, patch))),
         _ => Err(fault()),
-    }
-}
-
-fn positive(reader: &OptionReader<'_>, key: &str) -> Result<Duration> {
-    match reader.duration(key)? {
-        Some(duration) if !duration.is_zero() => Ok(duration),
-        _ => Err(reader.fault(key, "0", "is no time")),
     }
 }
 

@@ -88,7 +88,7 @@ fn named<'a>(
 #[deny(clippy::missing_trait_methods)]
 impl Registry for ZookeeperRegistry {
     fn profile(&self) -> &Profile {
-        &DRIVER.profile
+        &self.config.profile
     }
 
     fn skipped(&self) -> &SkipLog {

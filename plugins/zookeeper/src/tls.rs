@@ -22,18 +22,8 @@ impl Tls {
         reader: &OptionReader<'_>,
         addresses: &[String],
     ) -> Result<Option<Self>> {
-        let material = Material::load(reader)?;
-        let wanted = target.tls() || reader.flag("tls")?;
-        if reader.is_given("tls") && !wanted && material.is_some() {
-            return Err(Error::config(
-                "`tls=false` contradicts the options `ca`, `cert` and `key`",
-            ));
-        }
-        let Some(material) = material else {
-            return match wanted {
-                false => Ok(None),
-                true => Err(authority_missing()),
-            };
+        let Some(material) = Material::wanted(target, reader)? else {
+            return Ok(None);
         };
         let Some(ca) = &material.ca else {
             return Err(authority_missing());

@@ -10,5 +10,5 @@ use waypost_testkit::main as run;
 use support::Zookeeper;
 
 fn main() -> ExitCode {
-    run(async || Zookeeper::at(zookeeper_address().await?, "").await)
+    run(async || Zookeeper::at(zookeeper_address().await?, "", None).await)
 }

@@ -183,7 +183,7 @@ fn test(runtime: &Runtime, row: &Row, places: &Places) -> Result<Completion, Fai
         }
         Ok(verdict) => Err(Failed::from(verdict.complaint())),
         Err(error) => match error.downcast_ref::<Missing>() {
-            Some(missing) if !Missing::is_failure() => {
+            Some(missing) if !missing.is_failure() => {
                 Ok(Completion::ignored_with(missing.to_string()))
             }
             _ => Err(Failed::from(error)),

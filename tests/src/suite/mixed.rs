@@ -124,7 +124,7 @@ fn alone(runtime: &Runtime, test: Alone) -> Result<Completion, Failed> {
     match runtime.block_on(test()) {
         Ok(()) => Ok(Completion::Completed),
         Err(failure) => match failure.downcast_ref::<Missing>() {
-            Some(missing) if !Missing::is_failure() => Ok(Completion::ignored_with(missing)),
+            Some(missing) if !missing.is_failure() => Ok(Completion::ignored_with(missing)),
             _ => Err(Failed::from(failure)),
         },
     }

@@ -51,7 +51,7 @@ pub(crate) fn trials(module: &str, law: Law) -> Vec<Trial> {
                         drop(guarded);
                         Ok(Completion::Completed)
                     }
-                    Err(missing) if Missing::is_failure() => Err(Failed::from(missing)),
+                    Err(missing) if missing.is_failure() => Err(Failed::from(missing)),
                     Err(missing) => Ok(Completion::ignored_with(missing)),
                 }
             })
@@ -151,14 +151,10 @@ impl Guarded {
     /// Lets the server show another certificate, and starts it again.
     pub(crate) fn show(&self, file: &str) {
         let folder = self.backend.folder();
-        let done: Result<()> = wait(async {
-            for (path, text) in shown(&self.papers, file)? {
-                self.server.put(&format!("{folder}/{path}"), &text).await?;
-            }
-            self.server.kill().await?;
-            self.server.revive().await
-        });
-        done.expect("another certificate");
+        let files = shown(&self.papers, file).expect("files");
+        let placed = |(path, text)| (format!("{folder}/{path}"), text);
+        let files: Vec<_> = files.into_iter().map(placed).collect();
+        wait(self.server.restart_with(&files)).expect("another certificate");
     }
 
     /// A URL with what a welcome client shows.
@@ -174,21 +170,14 @@ impl Guarded {
 
     fn url_of(&self, file: &str, secret: &str) -> String {
         let (name, user) = (self.backend.name(), self.backend.user(secret));
-        let (address, shown) = (self.server.address(), showing(&self.papers, file));
-        let (ca, bounds) = (self.path("ca.pem"), self.backend.bounds());
-        format!("{name}://{user}{address}?ca={ca}{shown}{bounds}")
+        let (address, shown) = (self.server.address(), self.papers.showing(file));
+        let bounds = self.backend.bounds();
+        format!("{name}://{user}{address}?{shown}{bounds}")
     }
 
     pub(crate) fn path(&self, file: &str) -> String {
         self.papers.path(file).display().to_string()
     }
-}
-
-/// The options that show a client's certificate.
-pub(crate) fn showing(papers: &Papers, file: &str) -> String {
-    let path = |file: String| papers.path(&file).display().to_string();
-    let (cert, key) = (format!("{file}.pem"), format!("{file}-key.pem"));
-    format!("&cert={}&key={}", path(cert), path(key))
 }
 
 /// The server's files with this certificate; ZooKeeper wants both halves in one.

@@ -47,6 +47,8 @@ const PROFILE: Profile = Profile {
     tells_loss: false,
     native_watch: true,
     remote: true,
+    names_itself: true,
+    one_step: true,
 };
 
 const MINE: Driver = Driver {

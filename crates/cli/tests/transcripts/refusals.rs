@@ -6,7 +6,7 @@ use std::time::Duration;
 use libtest_mimic::Trial;
 use waypost_testkit::containers::Papers;
 
-use crate::guarded::{Backend, CANARY, Guarded, showing, trials as on_each};
+use crate::guarded::{Backend, CANARY, Guarded, trials as on_each};
 use crate::house::{House, Running, done, now, service};
 
 /// How long a connection may take to be made, as the URLs say ([`Backend::bounds`]). A refusal
@@ -87,8 +87,8 @@ fn holds(house: &House, backend: Backend, case: &Case) {
 fn of_certificates(guarded: &Guarded, strangers: &Papers) -> Vec<Case> {
     let name = guarded.backend.name();
     let address = guarded.server.address();
-    let (ca, ours) = (guarded.path("ca.pem"), showing(&guarded.papers, "client"));
-    let other = strangers.path("ca.pem").display().to_string();
+    let (ca, ours) = (guarded.papers.trusting(), guarded.papers.identity("client"));
+    let other = strangers.trusting();
     let local = address.replace("127.0.0.1", "localhost");
     let case = |what, address: &str, query: String, rules| Case {
         what,
@@ -102,31 +102,31 @@ fn of_certificates(guarded: &Guarded, strangers: &Papers) -> Vec<Case> {
         case(
             "an authority that is not ours",
             &address,
-            format!("ca={other}{ours}"),
+            format!("{other}&{ours}"),
             &["was issued by an authority that is not trusted; option `ca` names"],
         ),
         case(
             "a name that is not in the certificate",
             &local,
-            format!("ca={ca}{ours}"),
+            format!("{ca}&{ours}"),
             &["is made out to other names than this address"],
         ),
         case(
             "no certificate where one is demanded",
             &address,
-            format!("ca={ca}"),
+            ca.clone(),
             &["demands a client certificate", "or demands one"],
         ),
         case(
             "a client's certificate that has expired",
             &address,
-            format!("ca={ca}{}", showing(&guarded.papers, "expired")),
+            guarded.papers.showing("expired"),
             &["option `cert` has expired", "certificate of option `cert`"],
         ),
         case(
             "a client's certificate of another authority",
             &address,
-            format!("ca={ca}{}", showing(strangers, "client")),
+            format!("{ca}&{}", strangers.identity("client")),
             &["certificate of option `cert`"],
         ),
     ]
@@ -135,8 +135,8 @@ fn of_certificates(guarded: &Guarded, strangers: &Papers) -> Vec<Case> {
 fn of_ports(guarded: &Guarded) -> Vec<Case> {
     let name = guarded.backend.name();
     let (address, plain) = (guarded.server.address(), guarded.backend.plain());
-    let cert = showing(&guarded.papers, "client");
-    let half = cert.split("&key=").next().unwrap_or_default().to_owned();
+    let cert = guarded.papers.identity("client");
+    let half = cert.split("&key=").next().unwrap_or_default();
     // Consul's agents say what is wrong, so that it is known to be the configuration.
     let told = if guarded.backend == Backend::Consul {
         2
@@ -151,7 +151,7 @@ fn of_ports(guarded: &Guarded) -> Vec<Case> {
         subject: subject.to_owned(),
         rules,
     };
-    let ca = guarded.path("ca.pem");
+    let ca = guarded.papers.trusting();
     vec![
         case(
             "plain words to a port that speaks TLS",
@@ -164,7 +164,7 @@ fn of_ports(guarded: &Guarded) -> Vec<Case> {
         case(
             "TLS to a port that speaks none",
             &plain,
-            format!("ca={ca}{cert}"),
+            format!("{ca}&{cert}"),
             3,
             &plain,
             &["not speak TLS on this port"],
@@ -172,7 +172,7 @@ fn of_ports(guarded: &Guarded) -> Vec<Case> {
         case(
             "a certificate without its key",
             &address,
-            format!("ca={ca}{half}"),
+            format!("{ca}&{half}"),
             2,
             "`cert` and `key`",
             &["belong together; one of them is missing"],
@@ -203,12 +203,12 @@ fn of_secrets(guarded: &Guarded) -> Vec<Case> {
         let broken = "S3CR3T\nX-Consul-Token: S3CR3T";
         guarded.papers.write("token", broken).expect("written");
         let (address, file) = (guarded.server.address(), guarded.path("token"));
-        let ca = guarded.path("ca.pem");
+        let ca = guarded.papers.trusting();
         cases.push(Case {
             what: "a token with a line break",
             line: GET,
             url: format!(
-                "consul://{address}?ca={ca}&token_file={file}{}",
+                "consul://{address}?{ca}&token_file={file}{}",
                 backend.bounds()
             ),
             code: 2,

@@ -131,6 +131,7 @@ async fn a_successor_outlives_the_former_owners_lease(cx: &Context) -> Check {
 
 async fn a_restart_with_the_same_id_is_never_absent(cx: &Context) -> Check {
     cx.needs_writing()?;
+    cx.needs_one_step()?;
     let observer = cx.open().await?;
     let (before, mut probe) = (
         instance("orders", 1)?,

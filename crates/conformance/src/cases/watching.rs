@@ -143,6 +143,7 @@ async fn every_change_of_a_batch_arrives(cx: &Context) -> Check {
 }
 
 async fn a_batch_arrives_in_one_change(cx: &Context) -> Check {
+    cx.needs_one_step()?;
     let (before, after) = (instances("orders", 20)?, batch()?);
     cx.fill(&before).await?;
     let registry = cx.open().await?;

@@ -25,6 +25,8 @@ pub(crate) const PROFILE: Profile = Profile {
     tells_loss: true,
     native_watch: true,
     remote: false,
+    names_itself: true,
+    one_step: true,
 };
 
 /// How a registry breaks the contract.

@@ -215,6 +215,7 @@ impl Registration {
             ttl: options.ttl,
             limit,
             behind: false,
+            unsure: false,
             shown_live: None,
             wish: wish_receiver,
             progress: progress_sender,
@@ -290,11 +291,13 @@ impl Registration {
     }
 
     /// Deregisters: ends the lease, removes the record if it is still ours. Final; nothing renews
-    /// or recreates it afterwards.
+    /// or recreates it afterwards. Where the last attempt to register had no answer, what it may have
+    /// written is looked for and removed, for up to a second longer.
     ///
     /// # Errors
     /// The registry's error when it could not be told; the record then goes with its ttl. Returns
-    /// within the keeper's operation limit (at most 10 s) even if the registry is dead.
+    /// within the keeper's operation limit (at most 10 s) even if the registry is dead; twice that
+    /// when it was asked for in the middle of an attempt.
     ///
     /// # Cancel safety
     /// When the future is dropped the registration is dropped with it: the record then goes with

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
 use crate::deadline::late;
 use crate::{Error, ErrorKind, Instance, Lease, RegisterOptions, Registry, Result};
@@ -16,6 +16,13 @@ use super::{Standing, State};
 /// Writes of one process that are under way at once. Ten thousand registrations that start, or
 /// lose their leases, together would otherwise queue in the backend until they time out there.
 static WRITES: Semaphore = Semaphore::const_new(256);
+
+/// How long before each look for what an attempt without an answer wrote.
+const LOOKS: [Duration; 3] = [
+    Duration::ZERO,
+    Duration::from_millis(200),
+    Duration::from_millis(800),
+];
 
 /// What the owner of a registration wants.
 #[derive(Debug)]
@@ -55,6 +62,8 @@ pub(super) struct Keeper {
     pub(super) limit: Duration,
     /// Whether there is content that is yet to be written.
     pub(super) behind: bool,
+    /// Whether an attempt had no answer, and none since: what it wrote may stand there.
+    pub(super) unsure: bool,
     /// The ttl with which it was last shown as live, unless it is shown as something else since.
     pub(super) shown_live: Option<Duration>,
     pub(super) wish: watch::Receiver<Wish>,
@@ -131,10 +140,12 @@ impl Keeper {
             Ok(granted) => {
                 let ttl = granted.ttl();
                 *lease = Some(granted);
+                self.unsure = false;
                 self.wrote(generation, None);
                 Input::Registered(ttl)
             }
             Err(error) => {
+                self.unsure |= error.kind() == ErrorKind::Timeout;
                 if refused(&error) {
                     self.wrote(generation, Some(error.clone()));
                 }
@@ -199,6 +210,10 @@ impl Keeper {
                     result => result,
                 }
             }
+            None if self.unsure => {
+                let result = timeout(self.limit, self.withdraw()).await;
+                self.named("release", result)
+            }
             None => Ok(()),
         };
         let from = self.standing.borrow().state;
@@ -211,6 +226,23 @@ impl Keeper {
         self.tell(from, State::Released, cause.as_ref());
         self.progress
             .send_modify(|progress| progress.released = Some(result));
+    }
+
+    /// Removes what an attempt without an answer wrote, when it has been written or is so shortly.
+    /// A record at another address is somebody else's who has taken the id.
+    async fn withdraw(&self) -> Result<()> {
+        let (instance, _) = self.wanted();
+        let is_ours = |found: &Instance| {
+            found.node.id == instance.node.id && found.node.address == instance.node.address
+        };
+        for pause in LOOKS {
+            sleep(pause).await;
+            let found = self.registry.lookup(&instance.service).await?;
+            if found.iter().any(is_ours) {
+                return self.registry.deregister(&instance.key()).await;
+            }
+        }
+        Ok(())
     }
 
     fn step(&mut self, input: Input) -> Next {

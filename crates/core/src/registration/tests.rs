@@ -23,6 +23,16 @@ async fn until(registration: &Registration, state: State) {
     .expect("the keeper lives");
 }
 
+/// Waits until an attempt had no answer.
+async fn unanswered(registration: &Registration) {
+    let mut standing = registration.standing();
+    let told = |standing: &Standing| {
+        let kind = standing.cause.as_ref().map(Error::kind);
+        kind == Some(ErrorKind::Timeout)
+    };
+    standing.wait_for(told).await.expect("the keeper lives");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_record_is_renewed_on_the_interval_until_released() {
     let registry = FakeRegistry::new();
@@ -150,6 +160,41 @@ async fn release_returns_within_its_limit_even_if_the_registry_is_dead() {
     let begun = Instant::now();
     registration.release().await.expect_err("nobody answers");
     assert!(begun.elapsed() <= Duration::from_secs(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_attempt_without_an_answer_wrote_is_released_too() {
+    let key = instance("orders", "a").key();
+    let registry = FakeRegistry::new();
+    registry.state.set_fault(Some(Fault::Mute));
+    let registration = start(&registry);
+    unanswered(&registration).await;
+    assert!(registry.state.has(&key), "it was written without an answer");
+    registry.state.set_fault(None);
+    registration.release().await.expect("release");
+    sleep(Duration::from_secs(600)).await;
+    assert!(!registry.state.has(&key), "released is final");
+
+    // The answer of one that is dead is not known, and that is told.
+    let registry = FakeRegistry::new();
+    registry.state.set_fault(Some(Fault::Mute));
+    let registration = start(&registry);
+    unanswered(&registration).await;
+    let begun = Instant::now();
+    registration.release().await.expect_err("nobody answers");
+    assert!(begun.elapsed() <= Duration::from_secs(20), "bounded");
+
+    // Whoever took the id meanwhile lives somewhere else.
+    let registry = FakeRegistry::new();
+    registry.state.set_fault(Some(Fault::Mute));
+    let registration = start(&registry);
+    unanswered(&registration).await;
+    registry.state.set_fault(None);
+    let mut successor = instance("orders", "a");
+    successor.node.address = crate::Address::new("10.0.0.2:80").expect("address");
+    registry.state.put(successor);
+    registration.release().await.expect("release");
+    assert!(registry.state.has(&key), "a successor's record stays");
 }
 
 #[tokio::test(start_paused = true)]

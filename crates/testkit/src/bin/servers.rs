@@ -6,7 +6,6 @@ use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
 use tokio::task::JoinSet;
-use waypost_testkit::Missing;
 use waypost_testkit::containers::{RECIPES, Server};
 
 #[tokio::main]
@@ -32,7 +31,7 @@ async fn main() -> io::Result<ExitCode> {
             }
             Err(missing) => {
                 writeln!(io::stderr(), "no {}: {missing}", recipe.name)?;
-                if Missing::is_failure() {
+                if missing.is_failure() {
                     return Ok(ExitCode::FAILURE);
                 }
             }

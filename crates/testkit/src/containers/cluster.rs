@@ -6,9 +6,9 @@ use tokio::time::{Instant, sleep};
 use waypost_core::{Error, Result};
 
 use super::ensemble::{Ensemble, MEMBERS};
+use super::image::prepare;
 use super::netns;
 use super::network::Network;
-use super::server::prepare;
 use super::{Launch, Server};
 use crate::Missing;
 

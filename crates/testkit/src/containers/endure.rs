@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use waypost_core::{
     Address, Directory, DirectoryOptions, Error, Followed, Instance, Node, NodeId, Registration,
-    RegistrationOptions, Registry, Result, ServiceName, State,
+    RegistrationOptions, Registry, Result, ServiceName,
 };
 
-use super::Server;
+use super::{Papers, Server};
 
 /// How long anything may take that is to happen soon after the fault.
 const SOON: Duration = Duration::from_secs(30);
@@ -54,11 +54,6 @@ pub async fn endures(
         std::future::ready(members.live().any(|live| **live == other))
     })
     .await?;
-    // What a try that was given up has written is nobody's to release: it goes with its ttl.
-    until("it is live again", &followed, &one, || {
-        std::future::ready(kept.standing().borrow().state == State::Live)
-    })
-    .await?;
     kept.release().await?;
     late.release().await?;
     let left = registry.lookup(&one.service).await?;
@@ -80,6 +75,49 @@ pub async fn frozen_past_the_ttl(server: &Server, registry: &dyn Registry) -> Re
     let slack = registry.profile().slack + Duration::from_secs(1);
     sleep(ttl(registry) + slack).await;
     server.unpause().await
+}
+
+/// Gives the server a new certificate, which its clients take without noticing; one that has
+/// expired, which they refuse in a line with the peer; and the good one again, which they take.
+///
+/// `files` names the files of the server that hold `<file>.pem`. `refused` is the registry that meets
+/// the expired one; it may be another for one that keeps a connection.
+///
+/// # Errors
+/// What `files` or Docker says, or which of these does not hold.
+///
+/// # Cancel safety
+/// The server may be down, or show any of them.
+pub async fn takes_new_certificates(
+    (registry, refused): (&Arc<dyn Registry>, &dyn Registry),
+    server: &Server,
+    papers: &Papers,
+    files: impl Fn(&str) -> Result<Vec<(String, String)>>,
+) -> Result<()> {
+    let shown = server.certificate().await?;
+    papers.issue("server", &["127.0.0.1"])?;
+    let fresh = files("server")?;
+    endures(registry, "rotated", server.restart_with(&fresh)).await?;
+    let differs = shown != server.certificate().await?;
+    holds(differs, "the server shows another certificate")?;
+
+    server.restart_with(&files("expired")?).await?;
+    let service = ServiceName::new("rotated")?;
+    let told = match refused.lookup(&service).await {
+        Ok(found) => format!("{found:?}"),
+        Err(error) => error.chain(),
+    };
+    let line = format!("{}: the server's certificate has expired", server.address());
+    let what = format!("{told:?} ends with {line:?}");
+    holds(told.ends_with(&line) && !told.contains('\n'), &what)?;
+    server.restart_with(&fresh).await?;
+    let start = Instant::now();
+    while let Err(error) = registry.lookup(&service).await {
+        let text = format!("it is believed again: {}", error.chain());
+        holds(start.elapsed() < SOON, &text)?;
+        sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
 }
 
 fn ttl(registry: &dyn Registry) -> Duration {

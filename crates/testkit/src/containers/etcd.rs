@@ -21,6 +21,22 @@ pub const ETCD: Recipe = Recipe {
     answer: "\"health\":\"true\"",
 };
 
+/// etcd of an older release.
+pub const ETCD_3_4: Recipe = Recipe {
+    name: "etcd-3.4",
+    image: "waypost/etcd:3.4",
+    image_variable: "WAYPOST_IMAGE_ETCD_3_4",
+    ..ETCD
+};
+
+/// The oldest etcd that is still met.
+pub const ETCD_3_3: Recipe = Recipe {
+    name: "etcd-3.3",
+    image: "waypost/etcd:3.3",
+    image_variable: "WAYPOST_IMAGE_ETCD_3_3",
+    ..ETCD
+};
+
 /// etcd as a cluster.
 pub const ETCD_CLUSTER: Ensemble = Ensemble {
     recipe: ETCD,

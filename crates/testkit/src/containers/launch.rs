@@ -3,7 +3,7 @@
 use waypost_core::Result;
 
 use super::caller::Caller;
-use super::server::prepare;
+use super::image::prepare;
 use super::{Papers, Recipe, Server, Setup};
 use crate::Missing;
 

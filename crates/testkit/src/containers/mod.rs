@@ -17,6 +17,7 @@ pub mod dns;
 mod endure;
 mod ensemble;
 mod etcd;
+mod image;
 mod launch;
 mod netns;
 mod network;
@@ -32,14 +33,16 @@ use recipe::Setup;
 pub use cluster::Cluster;
 pub use consul::{CONSUL, CONSUL_CLUSTER, CONSUL_GUARDED, consul_address};
 pub use dns::{DNS, dns_address};
-pub use endure::{endures, frozen_past_the_ttl};
+pub use endure::{endures, frozen_past_the_ttl, takes_new_certificates};
 pub use ensemble::Ensemble;
-pub use etcd::{ETCD, ETCD_CLUSTER, etcd_address};
+pub use etcd::{ETCD, ETCD_3_3, ETCD_3_4, ETCD_CLUSTER, etcd_address};
 pub use launch::Launch;
 pub use papers::Papers;
 pub use recipe::Recipe;
 pub use server::{Output, Server};
-pub use zookeeper::{ZOOKEEPER, ZOOKEEPER_CLUSTER, zookeeper_address};
+pub use zookeeper::{
+    ZOOKEEPER, ZOOKEEPER_3_4, ZOOKEEPER_3_8, ZOOKEEPER_CLUSTER, zookeeper_address,
+};
 
 /// Every backend that has a server.
 pub const RECIPES: &[Recipe] = &[ETCD, CONSUL, ZOOKEEPER, DNS];

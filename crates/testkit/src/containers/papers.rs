@@ -66,6 +66,26 @@ impl Papers {
         self.folder.path().join(file)
     }
 
+    /// What a client's URL says of its authority: `ca=PATH`.
+    #[must_use]
+    pub fn trusting(&self) -> String {
+        format!("ca={}", self.path("ca.pem").display())
+    }
+
+    /// What the URL of a client says that shows `<file>.pem` too: `ca=PATH&cert=PATH&key=PATH`.
+    #[must_use]
+    pub fn showing(&self, file: &str) -> String {
+        format!("{}&{}", self.trusting(), self.identity(file))
+    }
+
+    /// What shows `<file>.pem` alone: `cert=PATH&key=PATH`.
+    #[must_use]
+    pub fn identity(&self, file: &str) -> String {
+        let path = |end: &str| self.path(&format!("{file}{end}"));
+        let (cert, key) = (path(".pem"), path("-key.pem"));
+        format!("cert={}&key={}", cert.display(), key.display())
+    }
+
     /// What a file holds.
     ///
     /// # Errors

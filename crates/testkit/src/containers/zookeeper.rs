@@ -21,6 +21,23 @@ pub const ZOOKEEPER: Recipe = Recipe {
     answer: "Mode: ",
 };
 
+/// ZooKeeper of an older release.
+pub const ZOOKEEPER_3_8: Recipe = Recipe {
+    name: "zookeeper-3.8",
+    image: "waypost/zookeeper:3.8",
+    image_variable: "WAYPOST_IMAGE_ZOOKEEPER_3_8",
+    ..ZOOKEEPER
+};
+
+/// The oldest ZooKeeper that is still met: without recursive watches, and without transactions as
+/// today's client sends them.
+pub const ZOOKEEPER_3_4: Recipe = Recipe {
+    name: "zookeeper-3.4",
+    image: "waypost/zookeeper:3.4",
+    image_variable: "WAYPOST_IMAGE_ZOOKEEPER_3_4",
+    ..ZOOKEEPER
+};
+
 /// ZooKeeper as an ensemble. Its tick is half a second, so that sessions last from one second to ten
 /// and a server that fell silent is given up by the others after two.
 pub const ZOOKEEPER_CLUSTER: Ensemble = Ensemble {

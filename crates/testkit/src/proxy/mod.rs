@@ -1,4 +1,5 @@
-//! A TCP proxy on this machine whose faults are switched while it runs.
+//! A proxy on this machine whose faults are switched while it runs: of connections, and of
+//! datagrams where they are asked for.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -16,6 +17,7 @@
 //! # }
 //! ```
 
+mod datagrams;
 mod link;
 mod namespaces;
 mod pump;
@@ -26,7 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep;
@@ -68,11 +70,13 @@ pub struct Proxy {
     state: watch::Sender<State>,
     counts: Arc<Counts>,
     task: AbortHandle,
+    relay: Option<AbortHandle>,
 }
 
 #[derive(Debug, Default)]
 struct Counts {
     accepted: AtomicUsize,
+    datagrams: AtomicUsize,
     open: AtomicUsize,
 }
 
@@ -102,7 +106,31 @@ impl Proxy {
             state,
             counts,
             task: tokio::spawn(accepting).abort_handle(),
+            relay: None,
         })
+    }
+
+    /// As [`Proxy::start`], and forwards the datagrams that come to the port too, one answer to
+    /// each. Their manner is the same, but there is no link for them.
+    ///
+    /// # Errors
+    /// As [`Proxy::start`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn start_with_datagrams(upstream: impl Into<String>) -> io::Result<Self> {
+        let upstream = upstream.into();
+        // The port that is free for connections may be taken for datagrams.
+        for _ in 0..20 {
+            let mut proxy = Self::start(upstream.clone()).await?;
+            if let Ok(socket) = UdpSocket::bind(proxy.address).await {
+                let counts = Arc::clone(&proxy.counts);
+                let relay = datagrams::relay(socket, proxy.state.subscribe(), counts);
+                proxy.relay = Some(tokio::spawn(relay).abort_handle());
+                return Ok(proxy);
+            }
+        }
+        Err(io::ErrorKind::AddrInUse.into())
     }
 
     /// Where to dial, as `127.0.0.1:port`.
@@ -157,6 +185,12 @@ impl Proxy {
         self.counts.accepted.load(Ordering::SeqCst)
     }
 
+    /// How many datagrams came so far.
+    #[must_use]
+    pub fn datagrams(&self) -> usize {
+        self.counts.datagrams.load(Ordering::SeqCst)
+    }
+
     /// How many connections are open.
     #[must_use]
     pub fn open(&self) -> usize {
@@ -167,6 +201,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.task.abort();
+        self.relay.iter().for_each(AbortHandle::abort);
     }
 }
 

@@ -15,6 +15,7 @@ type Shared = Arc<OnceCell<Proxy>>;
 #[derive(Debug)]
 pub struct Proxies {
     upstream: String,
+    datagrams: bool,
     all: Mutex<HashMap<String, Shared>>,
 }
 
@@ -23,8 +24,16 @@ impl Proxies {
     pub fn new(upstream: impl Into<String>) -> Self {
         Self {
             upstream: upstream.into(),
+            datagrams: false,
             all: Mutex::default(),
         }
+    }
+
+    /// Ways that datagrams go as well.
+    #[must_use]
+    pub fn with_datagrams(mut self) -> Self {
+        self.datagrams = true;
+        self
     }
 
     /// Where clients of `namespace` dial, as `127.0.0.1:port`.
@@ -37,7 +46,10 @@ impl Proxies {
     pub async fn address(&self, namespace: &str) -> Result<String> {
         let proxy = Arc::clone(self.lock().entry(namespace.to_owned()).or_default());
         let started = proxy
-            .get_or_try_init(|| Proxy::start(self.upstream.clone()))
+            .get_or_try_init(async || match self.datagrams {
+                true => Proxy::start_with_datagrams(self.upstream.clone()).await,
+                false => Proxy::start(self.upstream.clone()).await,
+            })
             .await;
         started
             .map(Proxy::address)

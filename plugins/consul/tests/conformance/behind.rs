@@ -2,11 +2,14 @@
 
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
-use waypost_core::{Address, Error, Instance, NodeId, Result};
+use waypost_core::{Address, Error, Instance, NodeId, Result, ServiceName};
 use waypost_testkit::Planted;
 
 /// Most operations of one of Consul's transactions.
 const MOST: usize = 64;
+
+/// So many bytes are put into one tag only.
+const MANY: usize = 16 << 10;
 
 pub(crate) struct Behind {
     client: Client,
@@ -36,37 +39,30 @@ impl Behind {
         Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
     }
 
-    /// A record here is a service of the agent: its name and id are the key, it has an address and
-    /// a port as fields, and everything else in tags. So the address is taken out of `bytes` where
-    /// there is one, and `bytes` themselves are put into tags of every kind.
+    /// A record here is a service of the agent: its name and id are the key, it has one node, whose
+    /// address and port are fields, and everything else in tags. So the address is taken out of
+    /// `bytes` where there is one, a name or an id that no rule allows becomes the key's, and `bytes`
+    /// themselves are put into tags of every kind.
     pub(crate) async fn plant(&self, service: &str, node: &str, bytes: &[u8]) -> Result<Planted> {
         let record: Value = serde_json::from_slice(bytes).unwrap_or(Value::Null);
-        let (own_name, own_node) = (&record["name"], &record["nodes"][0]);
-        let differs =
-            |text: &Value, key: &str| text.as_str().is_some_and(|text| !key.ends_with(text));
-        let own_id = own_node["id"].as_str().unwrap_or_default();
-        let odd_id = NodeId::foreign(own_id).is_err();
-        if differs(own_name, service) || differs(&own_node["id"], node) && !odd_id {
-            return Ok(Planted::Unsupported(
-                "a Consul record has no name and no id but its key",
-            ));
-        }
-        let odd = format!("{node}{own_id}");
-        let node = if odd_id { &odd } else { node };
+        let own_node = match record["nodes"].as_array().map(Vec::as_slice) {
+            Some([one]) => one,
+            _ => &Value::Null,
+        };
+        let odd = |key: &str, own: &Value| match own.as_str() {
+            Some(own) if NodeId::foreign(own).is_err() => format!("{key}{own}"),
+            _ => key.to_owned(),
+        };
+        let service = odd(service, &record["name"]);
+        let node = odd(node, &own_node["id"]);
         let address = own_node["address"].as_str().unwrap_or_default();
         let (host, port) = address.rsplit_once(':').unwrap_or((address, "0"));
-        let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        let plain = String::from_utf8_lossy(bytes);
-        let tags: Vec<_> = "tevm"
-            .chars()
-            .flat_map(|kind| [format!("{kind}-{digits}"), format!("{kind}={plain}")])
-            .collect();
         let body = json!({
             "ID": node,
             "Name": service,
             "Address": host,
             "Port": port.parse::<u16>().unwrap_or(0),
-            "Tags": tags,
+            "Tags": tags(bytes),
         });
         self.send(
             Method::PUT,
@@ -74,12 +70,19 @@ impl Behind {
             Some(body),
         )
         .await?;
-        self.shown(service, node).await?;
+        self.shown(&service, &node).await?;
         Ok(Planted::Done)
     }
 
     /// Waits until the servers know of a record.
     async fn shown(&self, service: &str, node: &str) -> Result<()> {
+        // No path is longer than 64 KiB.
+        while ServiceName::foreign(service).is_err() {
+            let all = self.send(Method::GET, "catalog/services", None).await?;
+            if all.get(service).is_some() {
+                return Ok(());
+            }
+        }
         loop {
             let path = format!("catalog/service/{service}");
             let all = self.send(Method::GET, &path, None).await?;
@@ -114,6 +117,18 @@ impl Behind {
             .await?;
         Ok(Planted::Done)
     }
+}
+
+/// Tags with these bytes, of every kind and both ways; of many bytes one tag, since every list of
+/// services that anybody reads at the agent carries them.
+fn tags(bytes: &[u8]) -> Vec<String> {
+    let plain = String::from_utf8_lossy(bytes);
+    if bytes.len() > MANY {
+        return vec![format!("e={plain}")];
+    }
+    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let both = |kind| [format!("{kind}-{digits}"), format!("{kind}={plain}")];
+    "tevm".chars().flat_map(both).collect()
 }
 
 fn operation(verb: &str, machine: &str, service: Value) -> Value {

@@ -4,10 +4,9 @@ use flate2::{Compress, Compression, FlushCompress};
 use serde_json::{Value, json};
 use waypost_core::{Endpoint, Metadata, Registry, WatchScope};
 use waypost_testkit::containers::CONSUL;
+use waypost_testkit::{Kept, laws};
 
-use crate::support::{
-    Raw, Verdict, given, instance, laws, name, open, register, shared, snapshot, until, watch,
-};
+use crate::support::{Raw, instance, name, open, register, shared, snapshot, until, watch};
 
 laws! {
     what_we_register_is_in_go_micros_layout,
@@ -18,8 +17,8 @@ laws! {
     an_unchanged_record_is_not_written_again,
 }
 
-async fn what_we_register_is_in_go_micros_layout() -> Verdict {
-    let address = given!(shared().await);
+async fn what_we_register_is_in_go_micros_layout() -> Kept {
+    let address = shared().await?;
     let registry = open(&format!("consul://{address}")).await;
     let mut one = instance("layout", 1).with_metadata("team", "blue");
     one.node = one
@@ -84,7 +83,7 @@ async fn what_we_register_is_in_go_micros_layout() -> Verdict {
         [one]
     );
     lease.revoke().await.expect("revoked");
-    Verdict::Kept
+    Ok(())
 }
 
 /// A tag of go-micro, decoded by other means than the plugin's.
@@ -101,8 +100,8 @@ fn unpack(tag: &str) -> (String, String) {
     (kind.to_owned(), content)
 }
 
-async fn what_go_micro_registers_is_read() -> Verdict {
-    let address = given!(shared().await);
+async fn what_go_micro_registers_is_read() -> Kept {
+    let address = shared().await?;
     let registry = open(&format!("consul://{address}")).await;
     let raw = Raw::new(&address, "");
     // As its releases up to 0.x did, as those after them do (tags of its issues 276 and 104), and
@@ -149,11 +148,11 @@ async fn what_go_micro_registers_is_read() -> Verdict {
         registry.deregister(&one.key()).await.expect("deregistered");
     }
     assert_eq!(registry.lookup(&gm).await.expect("none"), []);
-    Verdict::Kept
+    Ok(())
 }
 
-async fn broken_tags_hide_nothing() -> Verdict {
-    let address = given!(shared().await);
+async fn broken_tags_hide_nothing() -> Kept {
+    let address = shared().await?;
     let registry = open(&format!("consul://{address}")).await;
     let raw = Raw::new(&address, "");
     let tags = [
@@ -184,11 +183,11 @@ async fn broken_tags_hide_nothing() -> Verdict {
         .deregister(&all[0].key())
         .await
         .expect("deregistered");
-    Verdict::Kept
+    Ok(())
 }
 
-async fn what_consul_takes_and_no_rule_allows_hides_nothing() -> Verdict {
-    let agent = given!(crate::support::own_agent(&CONSUL, "").await);
+async fn what_consul_takes_and_no_rule_allows_hides_nothing() -> Kept {
+    let agent = crate::support::own_agent(&CONSUL, "").await?;
     let registry = open(&format!("consul://{}", agent.address())).await;
     let raw = Raw::new(&agent.address(), "");
     let good = instance("good", 1);
@@ -221,7 +220,7 @@ async fn what_consul_takes_and_no_rule_allows_hides_nothing() -> Verdict {
     for one in registry.skipped().recent() {
         assert!(!one.reason.contains(char::is_control), "{one:?}");
     }
-    Verdict::Kept
+    Ok(())
 }
 
 /// The services that are listed, and that a watch of all begins with.
@@ -254,8 +253,8 @@ fn bomb() -> String {
     format!("e-{}", digits.collect::<String>())
 }
 
-async fn metadata_that_consul_refuses_costs_no_registration() -> Verdict {
-    let address = given!(shared().await);
+async fn metadata_that_consul_refuses_costs_no_registration() -> Kept {
+    let address = shared().await?;
     let registry = open(&format!("consul://{address}")).await;
     let mut one = instance("odd", 1);
     for (key, value) in [
@@ -277,11 +276,11 @@ async fn metadata_that_consul_refuses_costs_no_registration() -> Verdict {
     let lease = register(&*registry, &one).await;
     assert_eq!(registry.lookup(&name("odd")).await.expect("found"), [one]);
     lease.revoke().await.expect("revoked");
-    Verdict::Kept
+    Ok(())
 }
 
-async fn an_unchanged_record_is_not_written_again() -> Verdict {
-    let agent = given!(crate::support::own_agent(&CONSUL, "").await);
+async fn an_unchanged_record_is_not_written_again() -> Kept {
+    let agent = crate::support::own_agent(&CONSUL, "").await?;
     let registry = open(&format!("consul://{}", agent.address())).await;
     let raw = Raw::new(&agent.address(), "");
     let index = async || raw.get("health/service/same").await[0]["Service"]["ModifyIndex"].clone();
@@ -304,5 +303,5 @@ async fn an_unchanged_record_is_not_written_again() -> Verdict {
         before.1,
         "watches of all would miss it"
     );
-    Verdict::Kept
+    Ok(())
 }

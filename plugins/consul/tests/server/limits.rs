@@ -6,18 +6,17 @@ use tokio::time::sleep;
 use waypost_core::{Event, WatchScope};
 use waypost_testkit::containers::CONSUL;
 use waypost_testkit::proxy::Proxy;
+use waypost_testkit::{Kept, laws};
 
-use crate::support::{
-    Verdict, given, instance, laws, name, news, open, own_agent, register, snapshot, watch,
-};
+use crate::support::{instance, name, news, open, own_agent, register, snapshot, watch};
 
 laws! {
     three_hundred_followed_services_stay_within_the_agents_limit,
 }
 
 /// The agent has its default limit of 200 connections a client.
-async fn three_hundred_followed_services_stay_within_the_agents_limit() -> Verdict {
-    let agent = given!(own_agent(&CONSUL, "").await);
+async fn three_hundred_followed_services_stay_within_the_agents_limit() -> Kept {
+    let agent = own_agent(&CONSUL, "").await?;
     let proxy = Proxy::start(agent.address()).await.expect("a proxy");
     let registry = open(&format!("consul://{}?timeout=10s", proxy.address())).await;
     let mut watchers = Vec::new();
@@ -44,5 +43,5 @@ async fn three_hundred_followed_services_stay_within_the_agents_limit() -> Verdi
     let one = instance("s7", 1);
     let lease = register(&*registry, &one).await;
     lease.revoke().await.expect("revoked");
-    Verdict::Kept
+    Ok(())
 }

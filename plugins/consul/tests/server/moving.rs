@@ -7,10 +7,10 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use waypost_core::{Registration, RegistrationOptions, Registry};
-use waypost_testkit::Missing;
 use waypost_testkit::containers::{CONSUL, Server};
+use waypost_testkit::{Kept, Missing, laws};
 
-use crate::support::{Raw, SOON, Verdict, given, instance, laws, name, open, register, until};
+use crate::support::{Raw, SOON, instance, name, open, register, until};
 
 laws! {
     a_dead_agents_record_is_registered_at_the_next,
@@ -117,8 +117,8 @@ fn keep(registry: &Arc<dyn Registry>, service: &str) -> Registration {
     Registration::start(Arc::clone(registry), one, options).expect("a registration")
 }
 
-async fn a_dead_agents_record_is_registered_at_the_next() -> Verdict {
-    let datacenter = given!(Datacenter::open().await);
+async fn a_dead_agents_record_is_registered_at_the_next() -> Kept {
+    let datacenter = Datacenter::open().await?;
     let (both, reader) = (datacenter.both().await, datacenter.reader().await);
     let kept = keep(&both, "moved");
     until("at the first", async || {
@@ -164,11 +164,11 @@ async fn a_dead_agents_record_is_registered_at_the_next() -> Verdict {
             .expect("none")
             .is_empty()
     );
-    Verdict::Kept
+    Ok(())
 }
 
-async fn a_frozen_agents_record_moves_and_its_copy_goes_when_it_is_back() -> Verdict {
-    let datacenter = given!(Datacenter::open().await);
+async fn a_frozen_agents_record_moves_and_its_copy_goes_when_it_is_back() -> Kept {
+    let datacenter = Datacenter::open().await?;
     let (both, reader) = (datacenter.both().await, datacenter.reader().await);
     let kept = keep(&both, "frozen");
     until("at the first", async || {
@@ -200,13 +200,13 @@ async fn a_frozen_agents_record_moves_and_its_copy_goes_when_it_is_back() -> Ver
     assert!(sights.absence < Duration::from_secs(1), "{sights:?}");
     assert_eq!(datacenter.machines("frozen").await, only("agent-2"));
     kept.release().await.expect("released");
-    Verdict::Kept
+    Ok(())
 }
 
 /// The former agent is back with a copy that has not expired, and nobody renews it: the end of the
 /// record is the end of both.
-async fn what_moved_is_released_for_good() -> Verdict {
-    let datacenter = given!(Datacenter::open().await);
+async fn what_moved_is_released_for_good() -> Kept {
+    let datacenter = Datacenter::open().await?;
     let (both, reader) = (datacenter.both().await, datacenter.reader().await);
     let mut lease = register(&*both, &instance("final", 1)).await;
     datacenter.agents[0].pause().await.expect("paused");
@@ -225,5 +225,5 @@ async fn what_moved_is_released_for_good() -> Verdict {
         assert!(all.is_empty(), "{all:?}");
         sleep(Duration::from_millis(100)).await;
     }
-    Verdict::Kept
+    Ok(())
 }

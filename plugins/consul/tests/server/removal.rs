@@ -6,10 +6,10 @@ use serde_json::json;
 use tokio::time::timeout;
 use waypost_core::{Change, ErrorKind, Event, RegisterOptions, WatchScope};
 use waypost_testkit::containers::CONSUL;
+use waypost_testkit::{Kept, laws};
 
 use crate::support::{
-    Raw, SOON, Verdict, given, instance, laws, name, news, open, own_agent, register, shared,
-    snapshot, until, watch,
+    Raw, SOON, instance, name, news, open, own_agent, register, shared, snapshot, until, watch,
 };
 
 laws! {
@@ -20,8 +20,8 @@ laws! {
     an_expired_record_is_seen_again_when_it_is_registered_anew,
 }
 
-async fn another_agents_record_is_taken_from_the_servers() -> Verdict {
-    let address = given!(shared().await);
+async fn another_agents_record_is_taken_from_the_servers() -> Kept {
+    let address = shared().await?;
     let registry = open(&format!("consul://{address}")).await;
     let raw = Raw::new(&address, "");
     for machine in ["far-1", "far-2"] {
@@ -47,11 +47,11 @@ async fn another_agents_record_is_taken_from_the_servers() -> Verdict {
         .await
         .expect("deregistered");
     assert_eq!(registry.lookup(&far).await.expect("none"), []);
-    Verdict::Kept
+    Ok(())
 }
 
-async fn a_loss_is_told_beyond_the_limit_of_queries_too() -> Verdict {
-    let address = given!(shared().await);
+async fn a_loss_is_told_beyond_the_limit_of_queries_too() -> Kept {
+    let address = shared().await?;
     let other = open(&format!("consul://{address}")).await;
     for (options, service) in [
         ("", "told"),
@@ -73,11 +73,11 @@ async fn a_loss_is_told_beyond_the_limit_of_queries_too() -> Verdict {
         let error = told.0.expect("told soon");
         assert_eq!(error.kind(), ErrorKind::LeaseLost, "{options}: {error}");
     }
-    Verdict::Kept
+    Ok(())
 }
 
-async fn odd_ids_are_removed_for_good() -> Verdict {
-    let address = given!(shared().await);
+async fn odd_ids_are_removed_for_good() -> Kept {
+    let address = shared().await?;
     let registry = open(&format!("consul://{address}")).await;
     let raw = Raw::new(&address, "");
     let odd = name("odd-ids");
@@ -91,11 +91,11 @@ async fn odd_ids_are_removed_for_good() -> Verdict {
         registry.deregister(&all[0].key()).await.expect(id);
         assert_eq!(registry.lookup(&odd).await.expect("none"), [], "{id}");
     }
-    Verdict::Kept
+    Ok(())
 }
 
-async fn a_wiped_agent_is_noticed_and_served_anew() -> Verdict {
-    let mut agent = given!(own_agent(&CONSUL, "").await);
+async fn a_wiped_agent_is_noticed_and_served_anew() -> Kept {
+    let mut agent = own_agent(&CONSUL, "").await?;
     let registry = open(&format!("consul://{}", agent.address())).await;
     let one = instance("wiped", 1);
     let mut lease = register(&*registry, &one).await;
@@ -120,12 +120,12 @@ async fn a_wiped_agent_is_noticed_and_served_anew() -> Verdict {
         news(&mut watcher).await.expect("news"),
         Event::Changed(changes)
     );
-    Verdict::Kept
+    Ok(())
 }
 
 /// An agent keeps the status of a check that it has, whatever a registration says.
-async fn an_expired_record_is_seen_again_when_it_is_registered_anew() -> Verdict {
-    let address = given!(shared().await);
+async fn an_expired_record_is_seen_again_when_it_is_registered_anew() -> Kept {
+    let address = shared().await?;
     let former = open(&format!("consul://{address}")).await;
     let record = instance("revived", 1);
     let options = RegisterOptions::new(Duration::from_secs(1));
@@ -141,5 +141,5 @@ async fn an_expired_record_is_seen_again_when_it_is_registered_anew() -> Verdict
     let registered = timeout(SOON, register(&*later, &record)).await;
     let _lease = registered.expect("at the first try");
     assert_eq!(later.lookup(&revived).await.expect("found"), [record]);
-    Verdict::Kept
+    Ok(())
 }

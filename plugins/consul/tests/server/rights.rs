@@ -2,12 +2,10 @@
 
 use serde_json::json;
 use waypost_core::{Error, ErrorKind, Event, RegisterOptions, Registry, Result, WatchScope};
-use waypost_testkit::Missing;
 use waypost_testkit::containers::{CONSUL_GUARDED, Server};
+use waypost_testkit::{Kept, Missing, laws};
 
-use crate::support::{
-    Raw, Verdict, given, instance, laws, name, news, open, own_agent, register, snapshot, watch,
-};
+use crate::support::{Raw, instance, name, news, open, own_agent, register, snapshot, watch};
 
 laws! {
     without_rights_nothing_is_empty,
@@ -35,8 +33,8 @@ fn denied<T: std::fmt::Debug>(result: Result<T>) -> Error {
     error
 }
 
-async fn without_rights_nothing_is_empty() -> Verdict {
-    let (agent, _) = given!(guarded().await);
+async fn without_rights_nothing_is_empty() -> Kept {
+    let (agent, _) = guarded().await?;
     let options = RegisterOptions::new(std::time::Duration::from_secs(30));
     for url in [
         format!("consul://{}", agent.address()),
@@ -50,11 +48,11 @@ async fn without_rights_nothing_is_empty() -> Verdict {
             denied(news(&mut watch(&*registry, scope).await).await);
         }
     }
-    Verdict::Kept
+    Ok(())
 }
 
-async fn the_least_rights_are_enough() -> Verdict {
-    let (agent, raw) = given!(guarded().await);
+async fn the_least_rights_are_enough() -> Kept {
+    let (agent, raw) = guarded().await?;
     let rules = r#"service "orders" { policy = "write" } node_prefix "" { policy = "read" }"#;
     let registry = with_token(&agent, &raw.token("orders", rules).await).await;
     let mut watcher = watch(&*registry, name("orders")).await;
@@ -85,11 +83,11 @@ async fn the_least_rights_are_enough() -> Verdict {
     let root = with_token(&agent, "root").await;
     assert_eq!(root.lookup(&name("blind")).await.expect("found").len(), 1);
     lease.revoke().await.expect("revoked");
-    Verdict::Kept
+    Ok(())
 }
 
-async fn rights_that_are_taken_away_empty_nothing() -> Verdict {
-    let (agent, raw) = given!(guarded().await);
+async fn rights_that_are_taken_away_empty_nothing() -> Kept {
+    let (agent, raw) = guarded().await?;
     let root = with_token(&agent, "root").await;
     let _lease = register(&*root, &instance("orders", 1)).await;
     let rules = r#"service_prefix "" { policy = "read" } node_prefix "" { policy = "read" }"#;
@@ -115,11 +113,11 @@ async fn rights_that_are_taken_away_empty_nothing() -> Verdict {
         denied(news(watcher).await);
     }
     denied(registry.lookup(&name("orders")).await);
-    Verdict::Kept
+    Ok(())
 }
 
-async fn a_token_that_is_revoked_is_denied() -> Verdict {
-    let (agent, raw) = given!(guarded().await);
+async fn a_token_that_is_revoked_is_denied() -> Kept {
+    let (agent, raw) = guarded().await?;
     let rules = r#"service_prefix "" { policy = "write" } node_prefix "" { policy = "read" }"#;
     let token = raw.token("writer", rules).await;
     let registry = with_token(&agent, &token).await;
@@ -144,5 +142,5 @@ async fn a_token_that_is_revoked_is_denied() -> Verdict {
     let error = denied(lease.renew().await);
     assert!(!format!("{error:?}").contains(&token));
     denied(registry.lookup(&name("orders")).await);
-    Verdict::Kept
+    Ok(())
 }

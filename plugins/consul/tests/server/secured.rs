@@ -4,16 +4,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use waypost_core::{ErrorKind, Registry, Result, WatchScope};
-use waypost_testkit::Missing;
 use waypost_testkit::containers::{
     CONSUL, CONSUL_GUARDED, Launch, Papers, Server, endures, frozen_past_the_ttl,
+    takes_new_certificates,
 };
 use waypost_testkit::proxy::Proxy;
+use waypost_testkit::{Kept, Missing, laws};
 
-use crate::support::{
-    Raw, SOON, Verdict, given, instance, laws, name, open, own_agent, register, snapshot, until,
-    watch,
-};
+use crate::support::{Raw, SOON, instance, name, open, own_agent, register, snapshot, watch};
 
 laws! {
     an_agent_is_believed_by_its_authority_alone,
@@ -23,11 +21,6 @@ laws! {
     with_a_client_certificate_all_is_well_after_a_freeze,
     with_a_token_all_is_well_after_a_freeze,
     a_new_certificate_of_the_agent_is_taken_at_the_next_connection,
-}
-
-/// The option `key` with the path of a file.
-fn option(papers: &Papers, key: &str, file: &str) -> String {
-    format!("{key}={}", papers.path(file).display())
 }
 
 const FOLDER: &str = "/var/lib/consul";
@@ -60,11 +53,11 @@ async fn served(registry: &dyn Registry) {
     }
 }
 
-async fn an_agent_is_believed_by_its_authority_alone() -> Verdict {
+async fn an_agent_is_believed_by_its_authority_alone() -> Kept {
     let papers = Papers::new().expect("papers");
-    let server = given!(secured(&papers, "").await);
+    let server = secured(&papers, "").await?;
     let address = server.address();
-    let ca = option(&papers, "ca", "ca.pem");
+    let ca = papers.trusting();
     let registry = open(&format!("consul://{address}?{ca}")).await;
     served(&*registry).await;
     let one = instance("tls", 1);
@@ -77,7 +70,7 @@ async fn an_agent_is_believed_by_its_authority_alone() -> Verdict {
     let port = address.rsplit(':').next().expect("a port");
     for (url, needle) in [
         (
-            format!("consul://{address}?{}", option(&other, "ca", "ca.pem")),
+            format!("consul://{address}?{}", other.trusting()),
             "not trusted",
         ),
         (format!("consul://{address}?tls=true"), "not trusted"),
@@ -91,18 +84,15 @@ async fn an_agent_is_believed_by_its_authority_alone() -> Verdict {
     let error = plain.lookup(&name("tls")).await.expect_err("plaintext");
     assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
     assert!(error.to_string().contains("https://"), "{error}");
-    Verdict::Kept
+    Ok(())
 }
 
-async fn a_client_shows_its_certificate() -> Verdict {
+async fn a_client_shows_its_certificate() -> Kept {
     let papers = Papers::new().expect("papers");
-    let server = given!(secured(&papers, "verify_incoming_https = true").await);
-    let ca = option(&papers, "ca", "ca.pem");
-    let (cert, key) = (
-        option(&papers, "cert", "client.pem"),
-        option(&papers, "key", "client-key.pem"),
-    );
-    let known = open(&format!("consul://{}?{ca}&{cert}&{key}", server.address())).await;
+    let server = secured(&papers, "verify_incoming_https = true").await?;
+    let ca = papers.trusting();
+    let shown = papers.showing("client");
+    let known = open(&format!("consul://{}?{shown}", server.address())).await;
     served(&*known).await;
     let unknown = open(&format!("consul://{}?{ca}", server.address())).await;
     let error = unknown
@@ -110,14 +100,14 @@ async fn a_client_shows_its_certificate() -> Verdict {
         .await
         .expect_err("no certificate");
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
-    Verdict::Kept
+    Ok(())
 }
 
-async fn over_tls_everything_shares_one_connection() -> Verdict {
+async fn over_tls_everything_shares_one_connection() -> Kept {
     let papers = Papers::new().expect("papers");
-    let server = given!(secured(&papers, "").await);
+    let server = secured(&papers, "").await?;
     let proxy = Proxy::start(server.address()).await.expect("a proxy");
-    let ca = option(&papers, "ca", "ca.pem");
+    let ca = papers.trusting();
     let url = format!("consul://{}?{ca}&queries=100&timeout=10s", proxy.address());
     let registry = open(&url).await;
     served(&*registry).await;
@@ -128,34 +118,32 @@ async fn over_tls_everything_shares_one_connection() -> Verdict {
         watchers.push(watcher);
     }
     assert!(proxy.open() <= 2, "{} connections", proxy.open());
-    Verdict::Kept
+    Ok(())
 }
 
-async fn with_an_authority_all_is_well_after_a_freeze() -> Verdict {
+async fn with_an_authority_all_is_well_after_a_freeze() -> Kept {
     let papers = Papers::new().expect("papers");
-    let server = given!(secured(&papers, "").await);
-    let ca = option(&papers, "ca", "ca.pem");
+    let server = secured(&papers, "").await?;
+    let ca = papers.trusting();
     let registry = open(&format!("consul://{}?{ca}", server.address())).await;
     let fault = frozen_past_the_ttl(&server, &*registry);
     endures(&registry, "sealed", fault).await.expect("heals");
-    Verdict::Kept
+    Ok(())
 }
 
-async fn with_a_client_certificate_all_is_well_after_a_freeze() -> Verdict {
+async fn with_a_client_certificate_all_is_well_after_a_freeze() -> Kept {
     let papers = Papers::new().expect("papers");
-    let server = given!(secured(&papers, "verify_incoming_https = true").await);
-    let ca = option(&papers, "ca", "ca.pem");
-    let cert = option(&papers, "cert", "client.pem");
-    let key = option(&papers, "key", "client-key.pem");
-    let registry = open(&format!("consul://{}?{ca}&{cert}&{key}", server.address())).await;
+    let server = secured(&papers, "verify_incoming_https = true").await?;
+    let shown = papers.showing("client");
+    let registry = open(&format!("consul://{}?{shown}", server.address())).await;
     let fault = frozen_past_the_ttl(&server, &*registry);
     endures(&registry, "known", fault).await.expect("heals");
-    Verdict::Kept
+    Ok(())
 }
 
-async fn with_a_token_all_is_well_after_a_freeze() -> Verdict {
+async fn with_a_token_all_is_well_after_a_freeze() -> Kept {
     let acls = r#"acl { enabled = true default_policy = "deny" tokens { master = "root" agent = "root" } }"#;
-    let server = given!(own_agent(&CONSUL_GUARDED, acls).await);
+    let server = own_agent(&CONSUL_GUARDED, acls).await?;
     let rules = r#"service "guarded" { policy = "write" } node_prefix "" { policy = "read" }"#;
     let token = Raw::new(&server.address(), "root")
         .token("guarded", rules)
@@ -163,48 +151,26 @@ async fn with_a_token_all_is_well_after_a_freeze() -> Verdict {
     let registry = open(&format!("consul://:{token}@{}", server.address())).await;
     let fault = frozen_past_the_ttl(&server, &*registry);
     endures(&registry, "guarded", fault).await.expect("heals");
-    Verdict::Kept
+    Ok(())
 }
 
-/// Lets the server show another certificate, and starts it again.
-async fn install(server: &Server, papers: &Papers, file: &str) -> Result<()> {
-    for (path, file) in [
-        ("server.pem", format!("{file}.pem")),
-        ("server-key.pem", format!("{file}-key.pem")),
-    ] {
-        let text = papers.text(&file)?;
-        server.put(&format!("{FOLDER}/{path}"), &text).await?;
-    }
-    server.kill().await?;
-    server.revive().await
+/// The agent's files with this certificate.
+fn files(papers: &Papers, file: &str) -> Result<Vec<(String, String)>> {
+    ["", "-key"]
+        .into_iter()
+        .map(|half| {
+            let text = papers.text(&format!("{file}{half}.pem"))?;
+            Ok((format!("{FOLDER}/server{half}.pem"), text))
+        })
+        .collect()
 }
 
-async fn a_new_certificate_of_the_agent_is_taken_at_the_next_connection() -> Verdict {
+async fn a_new_certificate_of_the_agent_is_taken_at_the_next_connection() -> Kept {
     let papers = Papers::new().expect("papers");
-    let server = given!(secured(&papers, "").await);
-    let ca = option(&papers, "ca", "ca.pem");
+    let server = secured(&papers, "").await?;
+    let ca = papers.trusting();
     let registry = open(&format!("consul://{}?{ca}", server.address())).await;
-    let shown = server.certificate().await.expect("a certificate");
-    papers.issue("server", &["127.0.0.1"]).expect("issued");
-    endures(&registry, "rotated", install(&server, &papers, "server"))
-        .await
-        .expect("heals");
-    assert_ne!(shown, server.certificate().await.expect("another"));
-
-    install(&server, &papers, "expired")
-        .await
-        .expect("installed");
-    let service = name("rotated");
-    let error = registry.lookup(&service).await.expect_err("expired");
-    let text = error.chain();
-    let told = format!("{}: the server's certificate has expired", server.address());
-    assert!(text.ends_with(&told), "{text}");
-    install(&server, &papers, "server")
-        .await
-        .expect("installed");
-    until("it is believed again", || async {
-        registry.lookup(&service).await.is_ok()
-    })
-    .await;
-    Verdict::Kept
+    let files = |file: &str| files(&papers, file);
+    takes_new_certificates((&registry, &*registry), &server, &papers, files).await?;
+    Ok(())
 }

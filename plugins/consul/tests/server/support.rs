@@ -1,6 +1,5 @@
 //! Agents, clients and records for the laws.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,37 +17,6 @@ use waypost_testkit::containers::{Recipe, Server, consul_address};
 
 /// Longest time that anything may take which is to happen soon.
 pub(crate) const SOON: Duration = Duration::from_secs(15);
-
-/// What became of a law; a broken one panics.
-pub(crate) enum Verdict {
-    Kept,
-    Missing(Missing),
-}
-
-/// A law by its name.
-pub(crate) type Law = (
-    &'static str,
-    fn() -> Pin<Box<dyn Future<Output = Verdict> + Send>>,
-);
-
-/// The laws of a file: functions that end with [`Verdict`], by their own names.
-macro_rules! laws {
-    ($($name:ident),+ $(,)?) => {
-        pub(crate) const LAWS: &[crate::support::Law] = &[$((stringify!($name), || Box::pin($name()))),+];
-    };
-}
-pub(crate) use laws;
-
-/// Something that Docker gives, or the end of the law.
-macro_rules! given {
-    ($made:expr) => {
-        match $made {
-            Ok(made) => made,
-            Err(missing) => return crate::support::Verdict::Missing(missing),
-        }
-    };
-}
-pub(crate) use given;
 
 /// The agent that laws share. Each uses service names of its own.
 pub(crate) async fn shared() -> Result<String, Missing> {

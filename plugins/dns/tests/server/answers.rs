@@ -1,31 +1,25 @@
 //! The records of a real zone, as nodes.
 
 use waypost_core::{ErrorKind, Instance, WatchScope};
-use waypost_testkit::Missing;
 use waypost_testkit::containers::dns::{Data, Update, dns_address};
+use waypost_testkit::{Kept, laws};
 
-use crate::support::{Law, fresh, open, service, shown, srv};
+use crate::support::{fresh, open, service, shown, srv};
 
-pub(crate) const LAWS: &[Law] = &[
-    ("every_kind_of_record_is_nodes", || Box::pin(every_kind())),
-    ("a_complete_name_means_the_same", || {
-        Box::pin(complete_name())
-    }),
-    ("all_services_are_those_listed", || Box::pin(all_services())),
-    ("an_alias_before_srv_records_is_followed", || {
-        Box::pin(alias())
-    }),
-    ("bad_records_are_skipped_and_counted", || {
-        Box::pin(bad_records())
-    }),
-];
+laws! {
+    every_kind_of_record_is_nodes,
+    a_complete_name_means_the_same,
+    all_services_are_those_listed,
+    an_alias_before_srv_records_is_followed,
+    bad_records_are_skipped_and_counted,
+}
 
 fn metadata(instance: &Instance) -> Vec<String> {
     let pairs = instance.node.metadata.iter();
     pairs.map(|(key, value)| format!("{key}={value}")).collect()
 }
 
-async fn every_kind() -> Result<(), Missing> {
+async fn every_kind_of_record_is_nodes() -> Kept {
     let domain = format!("dns://{}/fixed.waypost.test", dns_address().await?);
     let orders = open(&domain)
         .await
@@ -67,7 +61,7 @@ async fn every_kind() -> Result<(), Missing> {
     Ok(())
 }
 
-async fn complete_name() -> Result<(), Missing> {
+async fn a_complete_name_means_the_same() -> Kept {
     let address = dns_address().await?;
     let registry = open(&format!("dns://{address}")).await;
     let name = service("orders.fixed.waypost.test");
@@ -77,7 +71,7 @@ async fn complete_name() -> Result<(), Missing> {
     Ok(())
 }
 
-async fn all_services() -> Result<(), Missing> {
+async fn all_services_are_those_listed() -> Kept {
     let address = dns_address().await?;
     let fixed = open(&format!("dns://{address}/fixed.waypost.test")).await;
     let services = fixed.services().await.expect("a list");
@@ -99,7 +93,7 @@ async fn all_services() -> Result<(), Missing> {
     Ok(())
 }
 
-async fn alias() -> Result<(), Missing> {
+async fn an_alias_before_srv_records_is_followed() -> Kept {
     let (address, domain) = (dns_address().await?, fresh("alias"));
     let below = |name: &str| format!("{name}.{domain}");
     let mut update = Update::new();
@@ -117,7 +111,7 @@ async fn alias() -> Result<(), Missing> {
     Ok(())
 }
 
-async fn bad_records() -> Result<(), Missing> {
+async fn bad_records_are_skipped_and_counted() -> Kept {
     let (address, domain) = (dns_address().await?, fresh("bad"));
     let below = |name: &str| format!("{name}.{domain}");
     let mut update = Update::new();

@@ -2,22 +2,17 @@
 
 use futures_util::StreamExt;
 use waypost_core::{ErrorKind, Event, WatchScope};
-use waypost_testkit::Missing;
 use waypost_testkit::containers::dns::{Data, Update, dns_address};
+use waypost_testkit::proxy::Proxy;
+use waypost_testkit::{Kept, laws};
 
-use crate::support::{Law, fresh, open, service, srv};
-use crate::way::Way;
+use crate::support::{fresh, open, service, srv};
 
-pub(crate) const LAWS: &[Law] = &[
-    (
-        "an_answer_too_large_for_a_datagram_comes_over_a_connection",
-        || Box::pin(truncated()),
-    ),
-    ("an_answer_too_large_for_any_message_is_an_error", || {
-        Box::pin(too_large())
-    }),
-    ("ten_thousand_nodes_are_found", || Box::pin(ten_thousand())),
-];
+laws! {
+    an_answer_too_large_for_a_datagram_comes_over_a_connection,
+    an_answer_too_large_for_any_message_is_an_error,
+    ten_thousand_nodes_are_found,
+}
 
 /// Adds `count` SRV records to a service, in as many updates as that takes.
 async fn crowd(address: &str, domain: &str, name: &str, count: u16) {
@@ -36,17 +31,17 @@ async fn crowd(address: &str, domain: &str, name: &str, count: u16) {
     update.send(address).await.expect("an update");
 }
 
-async fn truncated() -> Result<(), Missing> {
+async fn an_answer_too_large_for_a_datagram_comes_over_a_connection() -> Kept {
     let (address, domain) = (dns_address().await?, fresh("large"));
     crowd(&address, &domain, "orders", 100).await;
-    let way = Way::start(&address).await?;
-    let registry = open(&format!("dns://{}/{domain}", way.address())).await;
+    let proxy = Proxy::start_with_datagrams(&address).await?;
+    let registry = open(&format!("dns://{}/{domain}", proxy.address())).await;
     let seen = registry
         .lookup(&service("orders"))
         .await
         .expect("an answer");
     assert_eq!(seen.len(), 100);
-    let (datagrams, connections) = way.asked();
+    let (datagrams, connections) = (proxy.datagrams(), proxy.accepted());
     assert!(
         datagrams >= 1 && connections == 1,
         "{datagrams} datagrams, {connections} connections"
@@ -54,7 +49,7 @@ async fn truncated() -> Result<(), Missing> {
     Ok(())
 }
 
-async fn too_large() -> Result<(), Missing> {
+async fn an_answer_too_large_for_any_message_is_an_error() -> Kept {
     let (address, domain) = (dns_address().await?, fresh("huge"));
     crowd(&address, &domain, "orders", 4000).await;
     let registry = open(&format!("dns://{address}/{domain}")).await;
@@ -75,7 +70,7 @@ async fn too_large() -> Result<(), Missing> {
     Ok(())
 }
 
-async fn ten_thousand() -> Result<(), Missing> {
+async fn ten_thousand_nodes_are_found() -> Kept {
     let (address, domain) = (dns_address().await?, fresh("crowd"));
     for number in 0..10 {
         let name = format!("service{number}");

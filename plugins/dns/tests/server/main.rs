@@ -9,38 +9,12 @@ mod answers;
 mod large;
 mod outage;
 mod support;
-#[path = "../way/mod.rs"]
-mod way;
 mod wrong;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use tokio::runtime::Runtime;
-use waypost_testkit::Missing;
-
-use support::Law;
+use waypost_testkit::keep;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    let runtime = match Runtime::new() {
-        Ok(runtime) => Arc::new(runtime),
-        Err(_) => return ExitCode::FAILURE,
-    };
-    let laws = [answers::LAWS, large::LAWS, outage::LAWS, wrong::LAWS];
-    let trials = laws.concat().into_iter().map(|law| trial(law, &runtime));
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
-}
-
-fn trial((name, law): Law, runtime: &Arc<Runtime>) -> Trial {
-    let runtime = Arc::clone(runtime);
-    Trial::ignorable_test(name, move || {
-        let outcome = runtime.block_on(runtime.spawn(law()));
-        match outcome.map_err(|panic| Failed::from(panic.to_string()))? {
-            Ok(()) => Ok(Completion::Completed),
-            Err(missing) if Missing::is_failure() => Err(Failed::from(missing.to_string())),
-            Err(missing) => Ok(Completion::ignored_with(missing.to_string())),
-        }
-    })
+    keep(&[answers::LAWS, large::LAWS, outage::LAWS, wrong::LAWS])
 }

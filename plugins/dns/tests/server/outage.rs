@@ -5,26 +5,19 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep};
 use waypost_core::{Directory, DirectoryOptions, Freshness};
-use waypost_testkit::Missing;
 use waypost_testkit::containers::dns::{Data, Update, dns_address};
 use waypost_testkit::containers::{DNS, Server};
+use waypost_testkit::{Kept, laws};
 
-use crate::support::{Law, fresh, open, service, srv, until};
+use crate::support::{fresh, open, service, srv, until};
 
-pub(crate) const LAWS: &[Law] = &[
-    (
-        "a_dead_server_empties_nothing_and_a_revived_one_is_followed",
-        || Box::pin(dead_server()),
-    ),
-    ("a_removed_record_is_gone_when_its_ttl_ends", || {
-        Box::pin(removed())
-    }),
-    ("a_silent_server_costs_its_timeout_once", || {
-        Box::pin(silent_server())
-    }),
-];
+laws! {
+    a_dead_server_empties_nothing_and_a_revived_one_is_followed,
+    a_removed_record_is_gone_when_its_ttl_ends,
+    a_silent_server_costs_its_timeout_once,
+}
 
-async fn dead_server() -> Result<(), Missing> {
+async fn a_dead_server_empties_nothing_and_a_revived_one_is_followed() -> Kept {
     let server = Server::start(&DNS).await?;
     let (address, domain) = (server.address(), fresh("outage"));
     let below = |name: &str| format!("{name}.{domain}");
@@ -70,7 +63,7 @@ async fn dead_server() -> Result<(), Missing> {
     Ok(())
 }
 
-async fn removed() -> Result<(), Missing> {
+async fn a_removed_record_is_gone_when_its_ttl_ends() -> Kept {
     let (address, domain) = (dns_address().await?, fresh("removed"));
     let host = format!("users.{domain}");
     let mut update = Update::new();
@@ -91,7 +84,7 @@ async fn removed() -> Result<(), Missing> {
     Ok(())
 }
 
-async fn silent_server() -> Result<(), Missing> {
+async fn a_silent_server_costs_its_timeout_once() -> Kept {
     let address = dns_address().await?;
     let silent = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
     let silent_address = silent.local_addr().expect("an address");

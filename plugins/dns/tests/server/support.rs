@@ -1,18 +1,12 @@
 //! What the laws share.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use waypost_core::{Instance, Origin, Registry, Result, ServiceName, Target};
+use waypost_core::{Instance, Origin, Registry, ServiceName, Target};
 use waypost_dns::DRIVER;
-use waypost_testkit::Missing;
 use waypost_testkit::containers::dns::{Data, ZONE};
-
-/// A law by its name; `Err` when there is no server.
-pub(crate) type Law = (&'static str, fn() -> Outcome);
-pub(crate) type Outcome = Pin<Box<dyn Future<Output = Result<(), Missing>> + Send>>;
 
 /// Longest wait of any law.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

@@ -7,17 +7,15 @@ use futures_util::StreamExt;
 use tokio::net::UdpSocket;
 use tokio::task::AbortHandle;
 use waypost_core::{ErrorKind, Event, WatchScope};
-use waypost_testkit::Missing;
 use waypost_testkit::containers::dns_address;
+use waypost_testkit::{Kept, laws};
 
-use crate::support::{Law, open, service};
+use crate::support::{open, service};
 
-pub(crate) const LAWS: &[Law] = &[
-    ("a_wrong_answer_is_never_an_empty_one", || {
-        Box::pin(wrong_answers())
-    }),
-    ("a_foreign_domain_is_denied", || Box::pin(foreign_domain())),
-];
+laws! {
+    a_wrong_answer_is_never_an_empty_one,
+    a_foreign_domain_is_denied,
+}
 
 /// Answers each question with what `make` makes of it.
 struct Liar {
@@ -67,7 +65,7 @@ fn referral(question: &[u8]) -> Vec<u8> {
     answer
 }
 
-async fn wrong_answers() -> Result<(), Missing> {
+async fn a_wrong_answer_is_never_an_empty_one() -> Kept {
     type Make = fn(&[u8]) -> Vec<u8>;
     let liars: [(Make, ErrorKind); 7] = [
         (
@@ -119,7 +117,7 @@ async fn wrong_answers() -> Result<(), Missing> {
     Ok(())
 }
 
-async fn foreign_domain() -> Result<(), Missing> {
+async fn a_foreign_domain_is_denied() -> Kept {
     let address = dns_address().await?;
     let registry = open(&format!("dns://{address}/example.org")).await;
     let error = registry

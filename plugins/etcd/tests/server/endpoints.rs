@@ -6,10 +6,9 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 use waypost_core::{ErrorKind, WatchScope};
 use waypost_testkit::proxy::{Manner, Proxy};
+use waypost_testkit::{Kept, laws};
 
-use crate::support::{
-    Verdict, given, instance, laws, name, open, register, shared, try_open, watch,
-};
+use crate::support::{instance, name, open, register, shared, try_open, watch};
 
 laws! {
     a_refusing_endpoint_is_passed_over,
@@ -19,8 +18,8 @@ laws! {
     opening_needs_no_server,
 }
 
-async fn a_refusing_endpoint_is_passed_over() -> Verdict {
-    let address = given!(shared().await);
+async fn a_refusing_endpoint_is_passed_over() -> Kept {
+    let address = shared().await?;
     let registry = open(&format!("etcd://127.0.0.1:1,{address}/refusing")).await;
     let start = Instant::now();
     let mut lease = register(&*registry, &instance("r", 1)).await;
@@ -32,11 +31,11 @@ async fn a_refusing_endpoint_is_passed_over() -> Verdict {
         "{:?}",
         start.elapsed()
     );
-    Verdict::Kept
+    Ok(())
 }
 
-async fn a_silent_endpoint_is_passed_over_by_all_at_once() -> Verdict {
-    let address = given!(shared().await);
+async fn a_silent_endpoint_is_passed_over_by_all_at_once() -> Kept {
+    let address = shared().await?;
     let proxy = Proxy::start(address.clone()).await.expect("proxy");
     let url = format!("etcd://{},{address}/silent", proxy.address());
     let registry = open(&url).await;
@@ -61,11 +60,11 @@ async fn a_silent_endpoint_is_passed_over_by_all_at_once() -> Verdict {
         "{:?}",
         start.elapsed()
     );
-    Verdict::Kept
+    Ok(())
 }
 
-async fn renewals_move_to_another_endpoint() -> Verdict {
-    let address = given!(shared().await);
+async fn renewals_move_to_another_endpoint() -> Kept {
+    let address = shared().await?;
     let proxy = Proxy::start(address.clone()).await.expect("proxy");
     let registry = open(&format!("etcd://{},{address}/moving", proxy.address())).await;
     let mut lease = register(&*registry, &instance("m", 1)).await;
@@ -81,10 +80,10 @@ async fn renewals_move_to_another_endpoint() -> Verdict {
         "{:?}",
         start.elapsed()
     );
-    Verdict::Kept
+    Ok(())
 }
 
-async fn a_dead_registry_names_its_peers() -> Verdict {
+async fn a_dead_registry_names_its_peers() -> Kept {
     let registry = open("etcd://127.0.0.1:1,127.0.0.1:2").await;
     let error = registry.lookup(&name("x")).await.expect_err("dead");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
@@ -95,14 +94,14 @@ async fn a_dead_registry_names_its_peers() -> Verdict {
     );
     let error = registry.watch(WatchScope::All).await.err().expect("dead");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    Verdict::Kept
+    Ok(())
 }
 
-async fn opening_needs_no_server() -> Verdict {
+async fn opening_needs_no_server() -> Kept {
     let start = Instant::now();
     try_open("etcd://ann:S3CR3T@127.0.0.1:1")
         .await
         .expect("lazy");
     assert!(start.elapsed() < Duration::from_millis(500));
-    Verdict::Kept
+    Ok(())
 }

@@ -5,11 +5,9 @@ use std::time::Duration;
 use etcd_client::PermissionType;
 use tokio::time::{sleep, timeout};
 use waypost_core::ErrorKind;
+use waypost_testkit::{Kept, laws};
 
-use crate::support::{
-    SOON, Verdict, client, given, guard, instance, laws, open, own_server, register, until,
-    watchers,
-};
+use crate::support::{SOON, client, guard, instance, open, own_server, register, until, watchers};
 
 laws! {
     own_records_of_a_service_cost_one_watch,
@@ -18,8 +16,8 @@ laws! {
     a_writer_that_may_not_read_can_register,
 }
 
-async fn own_records_of_a_service_cost_one_watch() -> Verdict {
-    let server = given!(own_server(&[]).await);
+async fn own_records_of_a_service_cost_one_watch() -> Kept {
+    let server = own_server(&[]).await?;
     let registry = open(&format!("etcd://{}", server.address())).await;
     let mut leases = Vec::new();
     for number in 0..30 {
@@ -37,11 +35,11 @@ async fn own_records_of_a_service_cost_one_watch() -> Verdict {
         watchers(&server).await == 0
     })
     .await;
-    Verdict::Kept
+    Ok(())
 }
 
-async fn a_deletion_by_hand_is_told_at_once() -> Verdict {
-    let server = given!(own_server(&[]).await);
+async fn a_deletion_by_hand_is_told_at_once() -> Kept {
+    let server = own_server(&[]).await?;
     let registry = open(&format!("etcd://{}", server.address())).await;
     let mut raw = client(&server.address()).await;
     let mut leases = Vec::new();
@@ -57,11 +55,11 @@ async fn a_deletion_by_hand_is_told_at_once() -> Verdict {
     back.renew().await.expect("the new lease holds");
     let still = timeout(Duration::from_millis(300), back.lost()).await;
     assert!(still.is_err(), "an old deletion is no loss of a new record");
-    Verdict::Kept
+    Ok(())
 }
 
-async fn a_deletion_while_nobody_watched_is_found() -> Verdict {
-    let server = given!(own_server(&[]).await);
+async fn a_deletion_while_nobody_watched_is_found() -> Kept {
+    let server = own_server(&[]).await?;
     let url = format!("etcd://{}", server.address());
     let (registry, own) = (
         open(&url).await,
@@ -96,11 +94,11 @@ async fn a_deletion_while_nobody_watched_is_found() -> Verdict {
             .await
             .is_err()
     );
-    Verdict::Kept
+    Ok(())
 }
 
-async fn a_writer_that_may_not_read_can_register() -> Verdict {
-    let server = given!(own_server(&[]).await);
+async fn a_writer_that_may_not_read_can_register() -> Kept {
+    let server = own_server(&[]).await?;
     guard(&server, PermissionType::Write, "/micro/registry/").await;
     let registry = open(&format!("etcd://ann:S3CR3T@{}", server.address())).await;
     let mut lease = register(&*registry, &instance("silent", 1)).await;
@@ -108,5 +106,5 @@ async fn a_writer_that_may_not_read_can_register() -> Verdict {
     let error = registry.services().await.expect_err("may not read");
     assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
     lease.revoke().await.expect("revoke");
-    Verdict::Kept
+    Ok(())
 }

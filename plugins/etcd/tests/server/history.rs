@@ -5,10 +5,9 @@ use std::sync::Arc;
 use etcd_client::PutOptions;
 use waypost_core::{Change, Event, WatchScope};
 use waypost_plugin_kit::codec;
+use waypost_testkit::{Kept, laws};
 
-use crate::support::{
-    Verdict, client, given, instance, laws, name, news, open, own_server, register, shared, watch,
-};
+use crate::support::{client, instance, name, news, open, own_server, register, shared, watch};
 
 laws! {
     more_than_four_mebibytes_with_hostile_records_are_all_read,
@@ -19,8 +18,8 @@ laws! {
     each_registration_is_told_once,
 }
 
-async fn more_than_four_mebibytes_with_hostile_records_are_all_read() -> Verdict {
-    let address = given!(shared().await);
+async fn more_than_four_mebibytes_with_hostile_records_are_all_read() -> Kept {
+    let address = shared().await?;
     let registry = open(&format!("etcd://{address}/bulk")).await;
     let raw = client(&address).await;
     let pair = ("text", "x".repeat(2000));
@@ -46,11 +45,11 @@ async fn more_than_four_mebibytes_with_hostile_records_are_all_read() -> Verdict
         let mut watcher = watch(&*registry, scope).await;
         assert!(matches!(news(&mut watcher).await, Ok(Event::Snapshot(all)) if all.len() == 2500));
     }
-    Verdict::Kept
+    Ok(())
 }
 
-async fn a_record_larger_than_any_answer_is_stepped_over() -> Verdict {
-    let server = given!(own_server(&["--max-request-bytes=8000000"]).await);
+async fn a_record_larger_than_any_answer_is_stepped_over() -> Kept {
+    let server = own_server(&["--max-request-bytes=8000000"]).await?;
     let registry = open(&format!("etcd://{}", server.address())).await;
     let mut raw = client(&server.address()).await;
     let _leases = [
@@ -66,11 +65,11 @@ async fn a_record_larger_than_any_answer_is_stepped_over() -> Verdict {
     assert_eq!(registry.skipped().total(), 1);
     let mut watcher = watch(&*registry, name("huge")).await;
     assert!(matches!(news(&mut watcher).await, Ok(Event::Snapshot(all)) if all.len() == 2));
-    Verdict::Kept
+    Ok(())
 }
 
-async fn a_lease_with_a_hundred_keys_ends_in_one_change() -> Verdict {
-    let address = given!(shared().await);
+async fn a_lease_with_a_hundred_keys_ends_in_one_change() -> Kept {
+    let address = shared().await?;
     let registry = open(&format!("etcd://{address}/hundred")).await;
     let mut raw = client(&address).await;
     let lease = raw.lease_grant(60, None).await.expect("grant").id();
@@ -86,11 +85,11 @@ async fn a_lease_with_a_hundred_keys_ends_in_one_change() -> Verdict {
     assert!(matches!(news(&mut watcher).await, Ok(Event::Snapshot(all)) if all.len() == 100));
     raw.lease_revoke(lease).await.expect("revoke");
     assert!(matches!(news(&mut watcher).await, Ok(Event::Changed(all)) if all.len() == 100));
-    Verdict::Kept
+    Ok(())
 }
 
-async fn a_wiped_server_ends_the_watch() -> Verdict {
-    let mut server = given!(own_server(&[]).await);
+async fn a_wiped_server_ends_the_watch() -> Kept {
+    let mut server = own_server(&[]).await?;
     let registry = open(&format!("etcd://{}", server.address())).await;
     let _lease = register(&*registry, &instance("wiped", 1)).await;
     let mut watcher = watch(&*registry, WatchScope::All).await;
@@ -108,11 +107,11 @@ async fn a_wiped_server_ends_the_watch() -> Verdict {
     let back = instance("wiped", 2);
     let _lease = register(&*registry, &back).await;
     assert!(matches!(news(&mut watcher).await, Ok(Event::Changed(_))));
-    Verdict::Kept
+    Ok(())
 }
 
-async fn a_compacted_history_is_no_trouble() -> Verdict {
-    let server = given!(own_server(&[]).await);
+async fn a_compacted_history_is_no_trouble() -> Kept {
+    let server = own_server(&[]).await?;
     let registry = open(&format!("etcd://{}", server.address())).await;
     let mut raw = client(&server.address()).await;
     let lease = register(&*registry, &instance("short", 1)).await;
@@ -129,11 +128,11 @@ async fn a_compacted_history_is_no_trouble() -> Verdict {
         news(&mut watcher).await.expect("event"),
         Event::Snapshot(Vec::new())
     );
-    Verdict::Kept
+    Ok(())
 }
 
-async fn each_registration_is_told_once() -> Verdict {
-    let address = given!(shared().await);
+async fn each_registration_is_told_once() -> Kept {
+    let address = shared().await?;
     let registry = open(&format!("etcd://{address}/told")).await;
     let mut watcher = watch(&*registry, WatchScope::All).await;
     news(&mut watcher).await.expect("snapshot");
@@ -143,5 +142,5 @@ async fn each_registration_is_told_once() -> Verdict {
         let told = news(&mut watcher).await.expect("event");
         assert_eq!(told, Event::Changed(vec![Change::Upsert(Arc::new(one))]));
     }
-    Verdict::Kept
+    Ok(())
 }

@@ -2,22 +2,23 @@
 
 use waypost_core::{Change, Event, WatchScope};
 use waypost_plugin_kit::codec;
+use waypost_testkit::{Kept, laws};
 
 use crate::support::{
-    Verdict, client, given, instance, laws, name, news, open, own_server, register, shared, until,
-    watch, watchers,
+    client, instance, name, news, open, own_server, register, shared, until, watch, watchers,
 };
 
 laws! {
     a_record_is_go_micros,
+    etcdctl_reads_what_we_write_and_we_what_it_writes,
     older_layouts_are_found_and_the_current_one_wins,
     a_scope_is_one_watch_at_the_server,
     an_older_layout_is_watched_where_something_stands_in_it,
     without_legacy_nothing_older_is_read,
 }
 
-async fn a_record_is_go_micros() -> Verdict {
-    let address = given!(shared().await);
+async fn a_record_is_go_micros() -> Kept {
+    let address = shared().await?;
     let registry = open(&format!("etcd://{address}")).await;
     let lease = register(&*registry, &instance("wire", 1)).await;
     let mut raw = client(&address).await;
@@ -41,11 +42,45 @@ async fn a_record_is_go_micros() -> Verdict {
         .await
         .expect("lease");
     assert_eq!(gone.ttl(), -1, "the lease is revoked, not left");
-    Verdict::Kept
+    Ok(())
 }
 
-async fn older_layouts_are_found_and_the_current_one_wins() -> Verdict {
-    let address = given!(shared().await);
+async fn etcdctl_reads_what_we_write_and_we_what_it_writes() -> Kept {
+    let server = own_server(&[]).await?;
+    let registry = open(&format!("etcd://{}", server.address())).await;
+    let one = instance("foreign", 1);
+    let lease = register(&*registry, &one).await;
+    let key = "/micro/registry/foreign/foreign-1";
+    let said = server.exec(&["etcdctl", "get", key]).await?;
+    let record = r#"{"name":"foreign","version":"1.0.0","metadata":null,"endpoints":null,"nodes":[{"id":"foreign-1","address":"10.0.0.1:8080","metadata":null}]}"#;
+    assert_eq!(said.stdout, format!("{key}\n{record}\n"), "{said:?}");
+    let leases = server.exec(&["etcdctl", "lease", "list"]).await?;
+    let id = leases.stdout.lines().nth(1).unwrap_or_default();
+    let attached = ["etcdctl", "lease", "timetolive", id, "--keys"];
+    let said = server.exec(&attached).await?.stdout;
+    let granted = said.contains("granted with TTL(10s)");
+    assert!(granted && said.contains(key), "{said}");
+    lease.revoke().await?;
+
+    // As it is written by hand, with fields that nobody knows.
+    let (other, bad) = (key.replace("-1", "-2"), key.replace("-1", "-3"));
+    let theirs = r#"{"Name":"foreign","version":"2","hint":{},"nodes":[{"id":"foreign-2","address":"10.0.0.2:80"}]}"#;
+    for (key, value) in [(&other, theirs), (&bad, "{")] {
+        let said = server.exec(&["etcdctl", "put", key, value]).await?;
+        assert_eq!(said.code, Some(0), "{said:?}");
+    }
+    let all = registry.lookup(&name("foreign")).await?;
+    let shown: Vec<_> = all
+        .iter()
+        .map(|one| (one.version.as_str(), one.node.address.as_str()))
+        .collect();
+    assert_eq!(shown, [("2", "10.0.0.2:80")]);
+    assert_eq!(registry.skipped().total(), 1);
+    Ok(())
+}
+
+async fn older_layouts_are_found_and_the_current_one_wins() -> Kept {
+    let address = shared().await?;
     let registry = open(&format!("etcd://{address}")).await;
     let mut raw = client(&address).await;
     let versions =
@@ -69,11 +104,11 @@ async fn older_layouts_are_found_and_the_current_one_wins() -> Verdict {
         .await
         .expect("deregister");
     assert_eq!(registry.lookup(&name("olden")).await.expect("lookup"), []);
-    Verdict::Kept
+    Ok(())
 }
 
-async fn a_scope_is_one_watch_at_the_server() -> Verdict {
-    let server = given!(own_server(&[]).await);
+async fn a_scope_is_one_watch_at_the_server() -> Kept {
+    let server = own_server(&[]).await?;
     let registry = open(&format!("etcd://{}", server.address())).await;
     let scopes = [WatchScope::All, name("a").into(), name("b").into()];
     let mut open = Vec::new();
@@ -86,11 +121,11 @@ async fn a_scope_is_one_watch_at_the_server() -> Verdict {
         watchers(&server).await == 0
     })
     .await;
-    Verdict::Kept
+    Ok(())
 }
 
-async fn an_older_layout_is_watched_where_something_stands_in_it() -> Verdict {
-    let server = given!(own_server(&[]).await);
+async fn an_older_layout_is_watched_where_something_stands_in_it() -> Kept {
+    let server = own_server(&[]).await?;
     let registry = open(&format!("etcd://{}", server.address())).await;
     let mut raw = client(&server.address()).await;
     let (old, new) = (instance("old", 1), instance("old", 2));
@@ -113,11 +148,11 @@ async fn an_older_layout_is_watched_where_something_stands_in_it() -> Verdict {
         })
         .await;
     }
-    Verdict::Kept
+    Ok(())
 }
 
-async fn without_legacy_nothing_older_is_read() -> Verdict {
-    let address = given!(shared().await);
+async fn without_legacy_nothing_older_is_read() -> Kept {
+    let address = shared().await?;
     let registry = open(&format!("etcd://{address}?legacy=false")).await;
     let mut raw = client(&address).await;
     for key in [
@@ -128,5 +163,5 @@ async fn without_legacy_nothing_older_is_read() -> Verdict {
         raw.put(key, value, None).await.expect("put");
     }
     assert_eq!(registry.lookup(&name("bygone")).await.expect("lookup"), []);
-    Verdict::Kept
+    Ok(())
 }

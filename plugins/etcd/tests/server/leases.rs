@@ -5,10 +5,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::sleep;
 use waypost_core::{Error, ErrorKind, RegisterOptions};
+use waypost_testkit::{Kept, laws};
 
-use crate::support::{
-    Verdict, calls, client, given, instance, laws, name, open, own_server, register, shared,
-};
+use crate::support::{calls, client, instance, name, open, own_server, register, shared};
 
 laws! {
     registering_is_one_grant_and_one_put,
@@ -19,8 +18,8 @@ laws! {
     a_taken_over_record_inherits_no_lease,
 }
 
-async fn registering_is_one_grant_and_one_put() -> Verdict {
-    let server = given!(own_server(&[]).await);
+async fn registering_is_one_grant_and_one_put() -> Kept {
+    let server = own_server(&[]).await?;
     let registry = open(&format!("etcd://{}", server.address())).await;
     let mut leases = Vec::new();
     for number in 0..10 {
@@ -38,11 +37,11 @@ async fn registering_is_one_grant_and_one_put() -> Verdict {
         calls(&server, "Range").await <= 1,
         "what the guard reads is not per record"
     );
-    Verdict::Kept
+    Ok(())
 }
 
-async fn a_hundred_leases_share_eight_streams() -> Verdict {
-    let server = given!(own_server(&[]).await);
+async fn a_hundred_leases_share_eight_streams() -> Kept {
+    let server = own_server(&[]).await?;
     let registry = open(&format!("etcd://{}", server.address())).await;
     let all: Vec<_> = (0..100).map(|number| instance("many", number)).collect();
     let mut leases = join_all(all.iter().map(|one| register(&*registry, one))).await;
@@ -52,11 +51,11 @@ async fn a_hundred_leases_share_eight_streams() -> Verdict {
         }
     }
     assert_eq!(calls(&server, "LeaseKeepAlive").await, 8);
-    Verdict::Kept
+    Ok(())
 }
 
-async fn streams_are_opened_again_by_the_next_renewal() -> Verdict {
-    let server = given!(own_server(&[]).await);
+async fn streams_are_opened_again_by_the_next_renewal() -> Kept {
+    let server = own_server(&[]).await?;
     let registry = open(&format!("etcd://{}", server.address())).await;
     let all: Vec<_> = (0..50).map(|number| instance("again", number)).collect();
     let mut leases = join_all(all.iter().map(|one| register(&*registry, one))).await;
@@ -76,11 +75,11 @@ async fn streams_are_opened_again_by_the_next_renewal() -> Verdict {
     // Eight streams; one whose connection was still the dead server's is tried once more.
     let opened = calls(&server, "LeaseKeepAlive").await;
     assert!(opened <= 16, "{opened} since the server began anew");
-    Verdict::Kept
+    Ok(())
 }
 
-async fn an_owner_that_only_writes_keeps_its_record() -> Verdict {
-    let address = given!(shared().await);
+async fn an_owner_that_only_writes_keeps_its_record() -> Kept {
+    let address = shared().await?;
     let registry = open(&format!("etcd://{address}/writes")).await;
     let one = instance("writes", 1);
     let options = RegisterOptions::new(Duration::from_secs(2));
@@ -90,11 +89,11 @@ async fn an_owner_that_only_writes_keeps_its_record() -> Verdict {
         lease.update(&one).await.expect("update");
         sleep(Duration::from_millis(100)).await;
     }
-    Verdict::Kept
+    Ok(())
 }
 
-async fn a_lease_that_the_server_forgot_is_lost() -> Verdict {
-    let address = given!(shared().await);
+async fn a_lease_that_the_server_forgot_is_lost() -> Kept {
+    let address = shared().await?;
     let registry = open(&format!("etcd://{address}/forgot")).await;
     let mut raw = client(&address).await;
     let mut leases = Vec::new();
@@ -117,11 +116,11 @@ async fn a_lease_that_the_server_forgot_is_lost() -> Verdict {
         assert_eq!(lease.lost().await.kind(), ErrorKind::LeaseLost);
     }
     leases[0].renew().await.expect("renew");
-    Verdict::Kept
+    Ok(())
 }
 
-async fn a_taken_over_record_inherits_no_lease() -> Verdict {
-    let address = given!(shared().await);
+async fn a_taken_over_record_inherits_no_lease() -> Kept {
+    let address = shared().await?;
     let registry = open(&format!("etcd://{address}/takeover")).await;
     let mut raw = client(&address).await;
     // Another program's record, on a lease that ends soon.
@@ -136,5 +135,5 @@ async fn a_taken_over_record_inherits_no_lease() -> Verdict {
         registry.lookup(&name("ours")).await.expect("lookup").len(),
         1
     );
-    Verdict::Kept
+    Ok(())
 }

@@ -6,12 +6,10 @@ use etcd_client::PermissionType;
 use futures_util::future::join_all;
 use tokio::time::sleep;
 use waypost_core::{ErrorKind, WatchScope};
-use waypost_testkit::Missing;
 use waypost_testkit::containers::Server;
+use waypost_testkit::{Kept, Missing, laws};
 
-use crate::support::{
-    Verdict, calls, given, guard, instance, laws, name, news, open, own_server, register, watch,
-};
+use crate::support::{calls, guard, instance, name, news, open, own_server, register, watch};
 
 laws! {
     a_wrong_password_is_denied_without_a_loop,
@@ -27,8 +25,8 @@ async fn guarded(prefix: &str, arguments: &[&str]) -> Result<Server, Missing> {
     Ok(server)
 }
 
-async fn a_wrong_password_is_denied_without_a_loop() -> Verdict {
-    let server = given!(guarded("/", &[]).await);
+async fn a_wrong_password_is_denied_without_a_loop() -> Kept {
+    let server = guarded("/", &[]).await?;
     let before = calls(&server, "Authenticate").await;
     let registry = open(&format!("etcd://ann:WR0NG@{}", server.address())).await;
     let name = name("x");
@@ -41,11 +39,11 @@ async fn a_wrong_password_is_denied_without_a_loop() -> Verdict {
     let asked = calls(&server, "Authenticate").await - before;
     assert!(asked <= 3, "fifty readers logged in {asked} times");
     assert!(!format!("{registry:?}").contains("WR0NG"));
-    Verdict::Kept
+    Ok(())
 }
 
-async fn an_expired_token_is_renewed_once_for_all() -> Verdict {
-    let server = given!(guarded("/", &["--auth-token-ttl=2"]).await);
+async fn an_expired_token_is_renewed_once_for_all() -> Kept {
+    let server = guarded("/", &["--auth-token-ttl=2"]).await?;
     let registry = open(&format!("etcd://ann:S3CR3T@{}", server.address())).await;
     let mut lease = register(&*registry, &instance("t", 1)).await;
     let mut watcher = watch(&*registry, WatchScope::All).await;
@@ -68,11 +66,11 @@ async fn an_expired_token_is_renewed_once_for_all() -> Verdict {
         news(&mut watcher).await.is_ok(),
         "a running watch is not disturbed"
     );
-    Verdict::Kept
+    Ok(())
 }
 
-async fn permission_for_one_prefix_is_enough() -> Verdict {
-    let server = given!(guarded("/micro/registry/", &[]).await);
+async fn permission_for_one_prefix_is_enough() -> Kept {
+    let server = guarded("/micro/registry/", &[]).await?;
     let registry = open(&format!("etcd://ann:S3CR3T@{}", server.address())).await;
     let one = instance("p", 1);
     let mut lease = register(&*registry, &one).await;
@@ -99,13 +97,13 @@ async fn permission_for_one_prefix_is_enough() -> Verdict {
         ErrorKind::Denied,
         "an empty snapshot would be a lie"
     );
-    Verdict::Kept
+    Ok(())
 }
 
-async fn a_user_is_no_trouble_without_authentication() -> Verdict {
-    let server = given!(own_server(&[]).await);
+async fn a_user_is_no_trouble_without_authentication() -> Kept {
+    let server = own_server(&[]).await?;
     let registry = open(&format!("etcd://ann:S3CR3T@{}", server.address())).await;
     let _lease = register(&*registry, &instance("free", 1)).await;
     assert_eq!(registry.services().await.expect("services").len(), 1);
-    Verdict::Kept
+    Ok(())
 }

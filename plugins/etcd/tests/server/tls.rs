@@ -5,10 +5,12 @@ use std::time::Duration;
 use etcd_client::{Client, ConnectOptions, PermissionType};
 use tokio::time::sleep;
 use waypost_core::{ErrorKind, Result};
-use waypost_testkit::Missing;
-use waypost_testkit::containers::{ETCD, Launch, Papers, Server, endures, frozen_past_the_ttl};
+use waypost_testkit::containers::{
+    ETCD, Launch, Papers, Server, endures, frozen_past_the_ttl, takes_new_certificates,
+};
+use waypost_testkit::{Kept, Missing, laws};
 
-use crate::support::{Verdict, given, guard, laws, name, open, until};
+use crate::support::{guard, name, open};
 
 laws! {
     with_an_authority_all_is_well_after_a_freeze,
@@ -43,33 +45,32 @@ const MUTUAL: &[&str] = &[
     "--client-cert-auth",
 ];
 
-/// A URL of the server with the authority, and the client's certificate where it is asked for.
-fn url(server: &Server, papers: &Papers, shows: bool) -> String {
-    let path = |file: &str| papers.path(file).display().to_string();
-    let mut url = format!("etcd://{}?ca={}", server.address(), path("ca.pem"));
-    if shows {
-        let (cert, key) = (path("client.pem"), path("client-key.pem"));
-        url.push_str(&format!("&cert={cert}&key={key}"));
-    }
-    url
-}
-
-async fn with_an_authority_all_is_well_after_a_freeze() -> Verdict {
+async fn with_an_authority_all_is_well_after_a_freeze() -> Kept {
     let papers = Papers::new().expect("papers");
-    let server = given!(secured(&papers, &[]).await);
-    let registry = open(&url(&server, &papers, false)).await;
+    let server = secured(&papers, &[]).await?;
+    let registry = open(&format!(
+        "etcd://{}?{}",
+        server.address(),
+        papers.trusting()
+    ))
+    .await;
     let fault = frozen_past_the_ttl(&server, &*registry);
     endures(&registry, "sealed", fault).await.expect("heals");
-    Verdict::Kept
+    Ok(())
 }
 
-async fn with_a_client_certificate_all_is_well_after_a_freeze() -> Verdict {
+async fn with_a_client_certificate_all_is_well_after_a_freeze() -> Kept {
     let papers = Papers::new().expect("papers");
-    let server = given!(secured(&papers, MUTUAL).await);
-    let registry = open(&url(&server, &papers, true)).await;
+    let server = secured(&papers, MUTUAL).await?;
+    let registry = open(&format!(
+        "etcd://{}?{}",
+        server.address(),
+        papers.showing("client")
+    ))
+    .await;
     let fault = frozen_past_the_ttl(&server, &*registry);
     endures(&registry, "known", fault).await.expect("heals");
-    Verdict::Kept
+    Ok(())
 }
 
 /// A server whose tokens live five seconds, hold no state there, and are void once any user or
@@ -107,16 +108,16 @@ async fn change(server: &Server, password: &str) {
     changed.expect("changed");
 }
 
-async fn with_a_user_all_is_well_after_a_freeze() -> Verdict {
-    let server = given!(signing().await);
+async fn with_a_user_all_is_well_after_a_freeze() -> Kept {
+    let server = signing().await?;
     let registry = open(&format!("etcd://ann:S3CR3T@{}", server.address())).await;
     let fault = frozen_past_the_ttl(&server, &*registry);
     endures(&registry, "signed", fault).await.expect("heals");
-    Verdict::Kept
+    Ok(())
 }
 
-async fn users_come_and_go_and_passwords_change() -> Verdict {
-    let server = given!(signing().await);
+async fn users_come_and_go_and_passwords_change() -> Kept {
+    let server = signing().await?;
     let registry = open(&format!("etcd://ann:S3CR3T@{}", server.address())).await;
     let service = name("orders");
     let fault = async {
@@ -140,47 +141,30 @@ async fn users_come_and_go_and_passwords_change() -> Verdict {
         Ok(())
     };
     endures(&registry, "orders", fault).await.expect("heals");
-    Verdict::Kept
+    Ok(())
 }
 
-/// Lets the server show another certificate, and starts it again.
-async fn install(server: &Server, papers: &Papers, file: &str) -> Result<()> {
-    for (path, file) in [
-        ("server.pem", format!("{file}.pem")),
-        ("server-key.pem", format!("{file}-key.pem")),
-    ] {
-        let text = papers.text(&file)?;
-        server.put(&format!("{FOLDER}/{path}"), &text).await?;
-    }
-    server.kill().await?;
-    server.revive().await
+/// The server's files with this certificate.
+fn files(papers: &Papers, file: &str) -> Result<Vec<(String, String)>> {
+    ["", "-key"]
+        .into_iter()
+        .map(|half| {
+            let text = papers.text(&format!("{file}{half}.pem"))?;
+            Ok((format!("{FOLDER}/server{half}.pem"), text))
+        })
+        .collect()
 }
 
-async fn a_new_certificate_of_the_server_is_taken_at_the_next_connection() -> Verdict {
+async fn a_new_certificate_of_the_server_is_taken_at_the_next_connection() -> Kept {
     let papers = Papers::new().expect("papers");
-    let server = given!(secured(&papers, &[]).await);
-    let registry = open(&url(&server, &papers, false)).await;
-    let shown = server.certificate().await.expect("a certificate");
-    papers.issue("server", &["127.0.0.1"]).expect("issued");
-    endures(&registry, "rotated", install(&server, &papers, "server"))
-        .await
-        .expect("heals");
-    assert_ne!(shown, server.certificate().await.expect("another"));
-
-    install(&server, &papers, "expired")
-        .await
-        .expect("installed");
-    let service = name("rotated");
-    let error = registry.lookup(&service).await.expect_err("expired");
-    let text = error.to_string();
-    let told = format!("{}: the server's certificate has expired", server.address());
-    assert!(text.ends_with(&told), "{text}");
-    install(&server, &papers, "server")
-        .await
-        .expect("installed");
-    until("it is believed again", || async {
-        registry.lookup(&service).await.is_ok()
-    })
+    let server = secured(&papers, &[]).await?;
+    let registry = open(&format!(
+        "etcd://{}?{}",
+        server.address(),
+        papers.trusting()
+    ))
     .await;
-    Verdict::Kept
+    let files = |file: &str| files(&papers, file);
+    takes_new_certificates((&registry, &*registry), &server, &papers, files).await?;
+    Ok(())
 }

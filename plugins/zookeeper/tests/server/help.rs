@@ -1,6 +1,5 @@
 //! Servers, clients and records for the laws.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,41 +14,15 @@ use waypost_core::{
 use waypost_testkit::Missing;
 use waypost_testkit::containers::{Server, ZOOKEEPER};
 use waypost_zookeeper::DRIVER;
-use zookeeper_client::{Client, Stat};
+use zookeeper_client::{Acls, Client, CreateMode, CreateOptions, Stat};
 
 /// Longest time that anything may take which is to happen soon.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
+/// As go-micro creates: a znode that is nobody's, and anybody's.
+pub(crate) const PERSISTENT: CreateOptions<'static> =
+    CreateMode::Persistent.with_acls(Acls::anyone_all());
 /// The shortest ttl.
 pub(crate) const LEAST: Duration = Duration::from_secs(4);
-
-/// What became of a law; a broken one panics.
-pub(crate) enum Verdict {
-    Kept,
-    Missing(Missing),
-    NotAskedFor(&'static str),
-}
-
-/// A law by its name.
-pub(crate) type Law = (&'static str, fn() -> Pin<Box<dyn Future<Output = Verdict>>>);
-
-/// The laws of a file: functions that end with [`Verdict`], by their own names.
-macro_rules! laws {
-    ($($name:ident),+ $(,)?) => {
-        pub(crate) const LAWS: &[crate::help::Law] = &[$((stringify!($name), || Box::pin($name()))),+];
-    };
-}
-pub(crate) use laws;
-
-/// Something that Docker gives, or the end of the law.
-macro_rules! given {
-    ($made:expr) => {
-        match $made {
-            Ok(made) => made,
-            Err(missing) => return crate::help::Verdict::Missing(missing),
-        }
-    };
-}
-pub(crate) use given;
 
 /// Variables of a container.
 pub(crate) type Environment = &'static [(&'static str, &'static str)];

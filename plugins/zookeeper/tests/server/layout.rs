@@ -2,12 +2,10 @@
 
 use waypost_core::{Change, Event, WatchScope};
 use waypost_testkit::containers::zookeeper_address;
+use waypost_testkit::{Kept, laws};
 use zookeeper_client::{Acl, Acls, AuthId, CreateMode, Permission};
 
-use crate::help::{
-    Verdict, at, client, given, instance, laws, name, news, register, stat, until, watch,
-};
-use crate::support::PERSISTENT;
+use crate::help::{PERSISTENT, at, client, instance, name, news, register, stat, until, watch};
 
 laws! {
     a_record_is_go_micros_and_ephemeral,
@@ -17,8 +15,8 @@ laws! {
     names_that_share_a_znode_are_told_apart,
 }
 
-async fn a_record_is_go_micros_and_ephemeral() -> Verdict {
-    let address = given!(zookeeper_address().await);
+async fn a_record_is_go_micros_and_ephemeral() -> Kept {
+    let address = zookeeper_address().await?;
     let (registry, raw) = (at(&address).await, client(&address).await);
     let one = instance("wire", 1);
     let lease = register(&*registry, &one).await;
@@ -47,11 +45,11 @@ async fn a_record_is_go_micros_and_ephemeral() -> Verdict {
         left.is_some(),
         "the service's znode stays, as go-micro leaves it"
     );
-    Verdict::Kept
+    Ok(())
 }
 
-async fn what_go_micro_wrote_is_found() -> Verdict {
-    let address = given!(zookeeper_address().await);
+async fn what_go_micro_wrote_is_found() -> Kept {
+    let address = zookeeper_address().await?;
     let (registry, raw) = (at(&address).await, client(&address).await);
     let mut watcher = watch(&*registry, name("go.micro.srv.greeter")).await;
     assert_eq!(
@@ -90,11 +88,11 @@ async fn what_go_micro_wrote_is_found() -> Verdict {
         .expect("delete");
     let gone = Event::Changed(vec![Change::Remove(seen[1].key())]);
     assert_eq!(news(&mut watcher).await.expect("event"), gone);
-    Verdict::Kept
+    Ok(())
 }
 
-async fn a_persistent_record_is_taken_over() -> Verdict {
-    let address = given!(zookeeper_address().await);
+async fn a_persistent_record_is_taken_over() -> Kept {
+    let address = zookeeper_address().await?;
     let (registry, raw) = (at(&address).await, client(&address).await);
     let one = instance("inherited", 1);
     let left = waypost_plugin_kit::codec::encode(&one);
@@ -119,11 +117,11 @@ async fn a_persistent_record_is_taken_over() -> Verdict {
     assert_eq!(above, b"somebody's", "what stands above keeps its content");
     lease.revoke().await.expect("revoke");
     assert_eq!(stat(&raw, &one).await, None);
-    Verdict::Kept
+    Ok(())
 }
 
-async fn hostile_znodes_hide_nothing() -> Verdict {
-    let address = given!(zookeeper_address().await);
+async fn hostile_znodes_hide_nothing() -> Kept {
+    let address = zookeeper_address().await?;
     let (registry, raw) = (at(&address).await, client(&address).await);
     let directory = "/micro-registry/besieged";
     raw.mkdir(directory, &PERSISTENT).await.expect("mkdir");
@@ -172,11 +170,11 @@ async fn hostile_znodes_hide_nothing() -> Verdict {
         places.contains(&"/micro-registry/sealed".to_owned()),
         "{places:?}"
     );
-    Verdict::Kept
+    Ok(())
 }
 
-async fn names_that_share_a_znode_are_told_apart() -> Verdict {
-    let address = given!(zookeeper_address().await);
+async fn names_that_share_a_znode_are_told_apart() -> Kept {
+    let address = zookeeper_address().await?;
     let (registry, raw) = (at(&address).await, client(&address).await);
     raw.mkdir("/micro-registry/a-b", &PERSISTENT)
         .await
@@ -206,5 +204,5 @@ async fn names_that_share_a_znode_are_told_apart() -> Verdict {
             .is_empty()
     })
     .await;
-    Verdict::Kept
+    Ok(())
 }

@@ -2,10 +2,10 @@
 
 use waypost_core::{ErrorKind, RegisterOptions, Result, WatchScope};
 use waypost_testkit::containers::zookeeper_address;
+use waypost_testkit::{Kept, laws};
 use zookeeper_client::{Acl, Acls, AuthId, CreateMode, Permission};
 
-use crate::help::{LEAST, Verdict, client, given, instance, laws, name, open, register};
-use crate::support::PERSISTENT;
+use crate::help::{LEAST, PERSISTENT, client, instance, name, open, register};
 
 laws! {
     only_its_user_changes_what_a_user_created,
@@ -19,8 +19,8 @@ fn denied<T: std::fmt::Debug>(result: Result<T>) {
     assert!(!format!("{error:?}").contains("S3CR3T"));
 }
 
-async fn only_its_user_changes_what_a_user_created() -> Verdict {
-    let address = given!(zookeeper_address().await);
+async fn only_its_user_changes_what_a_user_created() -> Kept {
+    let address = zookeeper_address().await?;
     let url = |user: &str| format!("zookeeper://{user}@{address}/guarded/registry");
     let ann = open(&url("ann:S3CR3T")).await;
     let one = instance("owned", 1);
@@ -58,11 +58,11 @@ async fn only_its_user_changes_what_a_user_created() -> Verdict {
         ErrorKind::LeaseLost
     );
     taken.revoke().await.expect("revoke");
-    Verdict::Kept
+    Ok(())
 }
 
-async fn an_open_list_lets_everybody_write() -> Verdict {
-    let address = given!(zookeeper_address().await);
+async fn an_open_list_lets_everybody_write() -> Kept {
+    let address = zookeeper_address().await?;
     let ann = open(&format!(
         "zookeeper://ann:S3CR3T@{address}/shared/registry?acl=open"
     ))
@@ -71,11 +71,11 @@ async fn an_open_list_lets_everybody_write() -> Verdict {
     let _lease = register(&*ann, &one).await;
     let nobody = open(&format!("zookeeper://{address}/shared/registry")).await;
     nobody.deregister(&one.key()).await.expect("deregister");
-    Verdict::Kept
+    Ok(())
 }
 
-async fn what_cannot_be_read_is_denied_and_not_empty() -> Verdict {
-    let address = given!(zookeeper_address().await);
+async fn what_cannot_be_read_is_denied_and_not_empty() -> Kept {
+    let address = zookeeper_address().await?;
     let raw = client(&address).await;
     let closed = [Acl::new(Permission::READ, AuthId::new("digest", "x:y"))];
     let unreadable = CreateMode::Persistent.with_acls(Acls::new(&closed));
@@ -103,5 +103,5 @@ async fn what_cannot_be_read_is_denied_and_not_empty() -> Verdict {
         registry.services().await.expect("services"),
         [name("plain")]
     );
-    Verdict::Kept
+    Ok(())
 }

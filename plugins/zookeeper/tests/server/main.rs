@@ -5,53 +5,27 @@
     reason = "a real server cannot be told to hurry"
 )]
 
+mod foreign;
 mod help;
 mod layout;
 mod login;
 mod owners;
 mod sessions;
-#[path = "../support/mod.rs"]
-mod support;
 mod tls;
-mod versions;
 mod watches;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use tokio::runtime::Runtime;
-use waypost_testkit::Missing;
-
-use help::{Law, Verdict};
+use waypost_testkit::keep;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    let runtime = match Runtime::new() {
-        Ok(runtime) => Arc::new(runtime),
-        Err(_) => return ExitCode::FAILURE,
-    };
-    let laws = [
+    keep(&[
+        foreign::LAWS,
         layout::LAWS,
         owners::LAWS,
         sessions::LAWS,
         watches::LAWS,
         login::LAWS,
         tls::LAWS,
-        versions::LAWS,
-    ];
-    let trials = laws.concat().into_iter().map(|law| trial(law, &runtime));
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
-}
-
-fn trial((name, law): Law, runtime: &Arc<Runtime>) -> Trial {
-    let runtime = Arc::clone(runtime);
-    Trial::ignorable_test(name, move || match runtime.block_on(law()) {
-        Verdict::Kept => Ok(Completion::Completed),
-        Verdict::NotAskedFor(how) => Ok(Completion::ignored_with(how)),
-        Verdict::Missing(missing) if Missing::is_failure() => {
-            Err(Failed::from(missing.to_string()))
-        }
-        Verdict::Missing(missing) => Ok(Completion::ignored_with(missing.to_string())),
-    })
+    ])
 }

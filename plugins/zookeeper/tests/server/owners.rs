@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use waypost_core::{Address, ErrorKind, Instance, RegisterOptions, WatchScope};
 use waypost_testkit::containers::zookeeper_address;
+use waypost_testkit::{Kept, laws};
 
 use crate::help::{
-    LEAST, SOON, Verdict, at, client, given, instance, laws, news, register, register_for, stat,
-    until, watch,
+    LEAST, SOON, at, client, instance, news, register, register_for, stat, until, watch,
 };
 
 laws! {
@@ -31,8 +31,8 @@ async fn moment() {
     sleep(Duration::from_micros(fastrand::u64(..2500))).await;
 }
 
-async fn a_removal_that_comes_late_spares_the_successor() -> Verdict {
-    let address = given!(zookeeper_address().await);
+async fn a_removal_that_comes_late_spares_the_successor() -> Kept {
+    let address = zookeeper_address().await?;
     let (former, latter) = (at(&address).await, at(&address).await);
     let before = instance("removed", 1);
     let after = moved(&before);
@@ -52,11 +52,11 @@ async fn a_removal_that_comes_late_spares_the_successor() -> Verdict {
         assert_eq!(seen, std::slice::from_ref(&after), "round {round}");
         new.revoke().await.expect("revoke");
     }
-    Verdict::Kept
+    Ok(())
 }
 
-async fn an_update_that_comes_late_spares_the_successor() -> Verdict {
-    let address = given!(zookeeper_address().await);
+async fn an_update_that_comes_late_spares_the_successor() -> Kept {
+    let address = zookeeper_address().await?;
     let (former, latter) = (at(&address).await, at(&address).await);
     let before = instance("updated", 1);
     let (after, late) = (moved(&before), before.clone().with_version("late"));
@@ -78,11 +78,11 @@ async fn an_update_that_comes_late_spares_the_successor() -> Verdict {
         assert_eq!(seen, std::slice::from_ref(&after), "round {round}");
         new.revoke().await.expect("revoke");
     }
-    Verdict::Kept
+    Ok(())
 }
 
-async fn registering_again_changes_only_what_differs() -> Verdict {
-    let address = given!(zookeeper_address().await);
+async fn registering_again_changes_only_what_differs() -> Kept {
+    let address = zookeeper_address().await?;
     let (registry, raw) = (at(&address).await, client(&address).await);
     let one = instance("repeated", 1);
     let _first = register(&*registry, &one).await;
@@ -95,11 +95,11 @@ async fn registering_again_changes_only_what_differs() -> Verdict {
         (after.czxid, after.version),
         (before.czxid, before.version + 1)
     );
-    Verdict::Kept
+    Ok(())
 }
 
-async fn a_dropped_registration_is_removed_at_once() -> Verdict {
-    let address = given!(zookeeper_address().await);
+async fn a_dropped_registration_is_removed_at_once() -> Kept {
+    let address = zookeeper_address().await?;
     let (registry, raw) = (at(&address).await, client(&address).await);
     let _open = register_for(&*registry, &instance("open", 1), Duration::from_secs(40)).await;
     let options = RegisterOptions::new(Duration::from_secs(40));
@@ -131,11 +131,11 @@ async fn a_dropped_registration_is_removed_at_once() -> Verdict {
         .await
         .unwrap_or_default();
     assert!(late.is_empty(), "{late:?}");
-    Verdict::Kept
+    Ok(())
 }
 
-async fn a_takeover_is_told_to_the_former_owner() -> Verdict {
-    let address = given!(zookeeper_address().await);
+async fn a_takeover_is_told_to_the_former_owner() -> Kept {
+    let address = zookeeper_address().await?;
     let (former, latter) = (at(&address).await, at(&address).await);
     let one = instance("taken", 1);
     let mut watcher = watch(&*latter, WatchScope::Service(one.service.clone())).await;
@@ -158,5 +158,5 @@ async fn a_takeover_is_told_to_the_former_owner() -> Verdict {
     assert!(
         matches!(gone, waypost_core::Event::Changed(all) if matches!(all[..], [waypost_core::Change::Remove(_)]))
     );
-    Verdict::Kept
+    Ok(())
 }

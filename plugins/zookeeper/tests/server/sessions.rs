@@ -5,10 +5,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use waypost_core::{ErrorKind, RegisterOptions};
 use waypost_testkit::proxy::{Manner, Proxy};
+use waypost_testkit::{Kept, laws};
 
 use crate::help::{
-    LEAST, SOON, Verdict, at, client, given, instance, laws, name, own_server, register,
-    register_for, sessions, stat, try_open, until,
+    LEAST, SOON, at, client, instance, name, own_server, register, register_for, sessions, stat,
+    try_open, until,
 };
 
 laws! {
@@ -23,8 +24,8 @@ laws! {
     a_closed_registry_leaves_nothing,
 }
 
-async fn a_process_has_one_session_a_ttl() -> Verdict {
-    let server = given!(own_server(&[]).await);
+async fn a_process_has_one_session_a_ttl() -> Kept {
+    let server = own_server(&[]).await?;
     let address = server.address();
     let registry = at(&address).await;
     let mut leases = Vec::new();
@@ -38,18 +39,18 @@ async fn a_process_has_one_session_a_ttl() -> Verdict {
         leases.push(register_for(&*registry, &instance("others", seconds as usize), ttl).await);
         assert_eq!(sessions(&address).await, count, "{ttl:?}");
     }
-    Verdict::Kept
+    Ok(())
 }
 
-async fn the_grant_is_the_servers() -> Verdict {
-    let server = given!(own_server(&[]).await);
+async fn the_grant_is_the_servers() -> Kept {
+    let server = own_server(&[]).await?;
     let registry = at(&server.address()).await;
     for (asked, granted) in [(4.0, 4), (4.2, 5), (30.0, 30), (3600.0, 40)] {
         let ttl = Duration::from_secs_f64(asked);
         let lease = register_for(&*registry, &instance("granted", 1), ttl).await;
         assert_eq!(lease.ttl(), Duration::from_secs(granted), "{asked}");
     }
-    let slow = given!(own_server(&[("ZOO_TICK_TIME", "3000")]).await);
+    let slow = own_server(&[("ZOO_TICK_TIME", "3000")]).await?;
     let registry = at(&slow.address()).await;
     let lease = register(&*registry, &instance("granted", 1)).await;
     assert_eq!(
@@ -57,11 +58,11 @@ async fn the_grant_is_the_servers() -> Verdict {
         Duration::from_secs(6),
         "two ticks are the least"
     );
-    Verdict::Kept
+    Ok(())
 }
 
-async fn a_lost_connection_writes_nothing() -> Verdict {
-    let server = given!(own_server(&[]).await);
+async fn a_lost_connection_writes_nothing() -> Kept {
+    let server = own_server(&[]).await?;
     let proxy = Proxy::start(server.address()).await.expect("a proxy");
     let (registry, raw) = (at(&proxy.address()).await, client(&server.address()).await);
     let one = instance("steady", 1);
@@ -86,11 +87,11 @@ async fn a_lost_connection_writes_nothing() -> Verdict {
         2,
         "ours and the observer's"
     );
-    Verdict::Kept
+    Ok(())
 }
 
-async fn an_outage_does_not_count_against_the_ttl() -> Verdict {
-    let server = given!(own_server(&[]).await);
+async fn an_outage_does_not_count_against_the_ttl() -> Kept {
+    let server = own_server(&[]).await?;
     let ttl = Duration::from_secs(10);
     let registry = at(&server.address()).await;
     let one = instance("patient", 1);
@@ -114,11 +115,11 @@ async fn an_outage_does_not_count_against_the_ttl() -> Verdict {
         stat(&raw, &one).await.is_none()
     })
     .await;
-    Verdict::Kept
+    Ok(())
 }
 
-async fn an_expired_session_is_replaced_once_for_all() -> Verdict {
-    let server = given!(own_server(&[]).await);
+async fn an_expired_session_is_replaced_once_for_all() -> Kept {
+    let server = own_server(&[]).await?;
     let registry = at(&server.address()).await;
     let mut leases = Vec::new();
     for number in 0..20 {
@@ -148,14 +149,14 @@ async fn an_expired_session_is_replaced_once_for_all() -> Verdict {
     sleep(Duration::from_millis(500)).await;
     let seen = registry.lookup(&name("expired")).await.expect("lookup");
     assert_eq!(seen.len(), again.len(), "old leases take nothing with them");
-    Verdict::Kept
+    Ok(())
 }
 
 /// Of a session that the client itself would not give up for the length of a law.
 const LONG: Duration = Duration::from_secs(40);
 
-async fn a_session_that_the_server_forgot_is_not_waited_for() -> Verdict {
-    let mut server = given!(own_server(&[]).await);
+async fn a_session_that_the_server_forgot_is_not_waited_for() -> Kept {
+    let mut server = own_server(&[]).await?;
     let registry = at(&server.address()).await;
     let one = instance("forgotten", 1);
     let mut lease = register_for(&*registry, &one, LONG).await;
@@ -173,11 +174,11 @@ async fn a_session_that_the_server_forgot_is_not_waited_for() -> Verdict {
     let _again = register_for(&*registry, &one, LONG).await;
     let seen = registry.lookup(&one.service).await.expect("lookup");
     assert_eq!(seen, [one]);
-    Verdict::Kept
+    Ok(())
 }
 
-async fn a_session_that_is_cut_off_is_kept_while_the_server_keeps_it() -> Verdict {
-    let server = given!(own_server(&[]).await);
+async fn a_session_that_is_cut_off_is_kept_while_the_server_keeps_it() -> Kept {
+    let server = own_server(&[]).await?;
     let proxy = Proxy::start(server.address()).await.expect("a proxy");
     let raw = client(&server.address()).await;
     let registry = at(&proxy.address()).await;
@@ -198,11 +199,11 @@ async fn a_session_that_is_cut_off_is_kept_while_the_server_keeps_it() -> Verdic
         .expect("in time")
         .expect("renew");
     assert_eq!(stat(&raw, &one).await, before, "nothing is written");
-    Verdict::Kept
+    Ok(())
 }
 
-async fn a_connection_too_many_is_explained() -> Verdict {
-    let server = given!(own_server(&[("ZOO_MAX_CLIENT_CNXNS", "2")]).await);
+async fn a_connection_too_many_is_explained() -> Kept {
+    let server = own_server(&[("ZOO_MAX_CLIENT_CNXNS", "2")]).await?;
     let address = server.address();
     let full = [at(&address).await, at(&address).await];
     for (number, registry) in full.iter().enumerate() {
@@ -218,11 +219,11 @@ async fn a_connection_too_many_is_explained() -> Verdict {
     assert!(error.to_string().contains("maxClientCnxns"), "{error}");
     drop(full);
     until("there is room", || async { late.services().await.is_ok() }).await;
-    Verdict::Kept
+    Ok(())
 }
 
-async fn a_closed_registry_leaves_nothing() -> Verdict {
-    let server = given!(own_server(&[]).await);
+async fn a_closed_registry_leaves_nothing() -> Kept {
+    let server = own_server(&[]).await?;
     let (registry, raw) = (at(&server.address()).await, client(&server.address()).await);
     let one = instance("closed", 1);
     let lease = register_for(&*registry, &one, Duration::from_secs(40)).await;
@@ -231,5 +232,5 @@ async fn a_closed_registry_leaves_nothing() -> Verdict {
         stat(&raw, &one).await.is_none() && sessions(&server.address()).await == 1
     })
     .await;
-    Verdict::Kept
+    Ok(())
 }

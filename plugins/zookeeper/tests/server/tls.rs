@@ -1,14 +1,12 @@
 //! TLS, client certificates and users, each through a frozen server.
 
 use waypost_core::{ErrorKind, Result};
-use waypost_testkit::Missing;
 use waypost_testkit::containers::{
-    Launch, Papers, Server, ZOOKEEPER, endures, frozen_past_the_ttl,
+    Launch, Papers, Server, ZOOKEEPER, endures, frozen_past_the_ttl, takes_new_certificates,
 };
+use waypost_testkit::{Kept, Missing, laws};
 
-use crate::help::{
-    Verdict, given, instance, laws, name, open, own_server, register, try_open, until,
-};
+use crate::help::{instance, open, own_server, register, try_open};
 
 laws! {
     tls_is_spoken_with_whom_it_trusts,
@@ -50,33 +48,22 @@ fn both(papers: &Papers, file: &str) -> Result<String> {
 /// The server does not ask for a client's certificate.
 const UNASKED: &str = "ssl.clientAuth=none";
 
-fn option(papers: &Papers, key: &str, file: &str) -> String {
-    format!("{key}={}", papers.path(file).display())
-}
-
-/// What a client needs that shows `file`.
-fn showing(papers: &Papers, file: &str) -> String {
-    let cert = option(papers, "cert", &format!("{file}.pem"));
-    let key = option(papers, "key", &format!("{file}-key.pem"));
-    format!("{}&{cert}&{key}", option(papers, "ca", "ca.pem"))
-}
-
-async fn tls_is_spoken_with_whom_it_trusts() -> Verdict {
+async fn tls_is_spoken_with_whom_it_trusts() -> Kept {
     let (ours, theirs) = (
         Papers::new().expect("papers"),
         Papers::new().expect("papers"),
     );
-    let server = given!(secured(&ours, "").await);
+    let server = secured(&ours, "").await?;
     let at_server = format!("zookeeper://ann:S3CR3T@{}", server.address());
-    let good = open(&format!("{at_server}?{}", showing(&ours, "client"))).await;
+    let good = open(&format!("{at_server}?{}", ours.showing("client"))).await;
     let one = instance("sealed-line", 1);
     let mut lease = register(&*good, &one).await;
     lease.renew().await.expect("renew");
     let seen = good.lookup(&one.service).await.expect("lookup");
     assert_eq!(seen, [one]);
 
-    let foreign = option(&theirs, "ca", "ca.pem");
-    let (ca, port) = (option(&ours, "ca", "ca.pem"), server.address());
+    let foreign = theirs.trusting();
+    let (ca, port) = (ours.trusting(), server.address());
     let port = port.rsplit(':').next().expect("a port");
     for (url, needle) in [
         (format!("{at_server}?{foreign}"), "not trusted"),
@@ -89,34 +76,34 @@ async fn tls_is_spoken_with_whom_it_trusts() -> Verdict {
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
         assert!(error.to_string().contains(needle), "{error}");
     }
-    let cert = option(&ours, "cert", "client.pem");
+    let cert = format!("cert={}", ours.path("client.pem").display());
     let partial = try_open(&format!("{at_server}?{ca}&{cert}")).await;
     assert_eq!(partial.expect_err("no key").kind(), ErrorKind::Config);
-    Verdict::Kept
+    Ok(())
 }
 
-async fn with_an_authority_all_is_well_after_a_freeze() -> Verdict {
+async fn with_an_authority_all_is_well_after_a_freeze() -> Kept {
     let papers = Papers::new().expect("papers");
-    let server = given!(secured(&papers, UNASKED).await);
-    let ca = option(&papers, "ca", "ca.pem");
+    let server = secured(&papers, UNASKED).await?;
+    let ca = papers.trusting();
     let registry = open(&format!("zookeeper://{}?{ca}", server.address())).await;
     let fault = frozen_past_the_ttl(&server, &*registry);
     endures(&registry, "sealed", fault).await.expect("heals");
-    Verdict::Kept
+    Ok(())
 }
 
-async fn with_a_client_certificate_all_is_well_after_a_freeze() -> Verdict {
+async fn with_a_client_certificate_all_is_well_after_a_freeze() -> Kept {
     let papers = Papers::new().expect("papers");
-    let server = given!(secured(&papers, "").await);
-    let shown = showing(&papers, "client");
+    let server = secured(&papers, "").await?;
+    let shown = papers.showing("client");
     let registry = open(&format!("zookeeper://{}?{shown}", server.address())).await;
     let fault = frozen_past_the_ttl(&server, &*registry);
     endures(&registry, "known", fault).await.expect("heals");
-    Verdict::Kept
+    Ok(())
 }
 
-async fn with_a_user_all_is_well_after_a_freeze() -> Verdict {
-    let server = given!(own_server(&[]).await);
+async fn with_a_user_all_is_well_after_a_freeze() -> Kept {
+    let server = own_server(&[]).await?;
     let url = |user: &str| format!("zookeeper://{user}@{}/guarded", server.address());
     let registry = open(&url("ann:S3CR3T")).await;
     let wrong = open(&url("ann:WR0NG")).await;
@@ -130,44 +117,19 @@ async fn with_a_user_all_is_well_after_a_freeze() -> Verdict {
         frozen_past_the_ttl(&server, &*registry).await
     };
     endures(&registry, "owned", fault).await.expect("heals");
-    Verdict::Kept
+    Ok(())
 }
 
-/// Lets the server show another certificate, and starts it again.
-async fn install(server: &Server, papers: &Papers, file: &str) -> Result<()> {
-    let text = both(papers, file)?;
-    server.put(&format!("{FOLDER}/server.pem"), &text).await?;
-    server.kill().await?;
-    server.revive().await
-}
-
-async fn a_new_certificate_of_the_server_is_taken_at_the_next_connection() -> Verdict {
+async fn a_new_certificate_of_the_server_is_taken_at_the_next_connection() -> Kept {
     let papers = Papers::new().expect("papers");
-    let server = given!(secured(&papers, UNASKED).await);
-    let ca = option(&papers, "ca", "ca.pem");
-    let registry = open(&format!("zookeeper://{}?{ca}", server.address())).await;
-    let shown = server.certificate().await.expect("a certificate");
-    papers.issue("server", &["127.0.0.1"]).expect("issued");
-    endures(&registry, "rotated", install(&server, &papers, "server"))
-        .await
-        .expect("heals");
-    assert_ne!(shown, server.certificate().await.expect("another"));
-
-    let fresh = open(&format!("zookeeper://{}?{ca}", server.address())).await;
-    install(&server, &papers, "expired")
-        .await
-        .expect("installed");
-    let service = name("rotated");
-    let error = fresh.lookup(&service).await.expect_err("expired");
-    let text = error.to_string();
-    let told = format!("{}: the server's certificate has expired", server.address());
-    assert!(text.ends_with(&told), "{text}");
-    install(&server, &papers, "server")
-        .await
-        .expect("installed");
-    until("it is believed again", || async {
-        registry.lookup(&service).await.is_ok()
-    })
-    .await;
-    Verdict::Kept
+    let server = secured(&papers, UNASKED).await?;
+    let url = format!("zookeeper://{}?{}", server.address(), papers.trusting());
+    // A session that was opened before may outlive the restart.
+    let (registry, fresh) = (open(&url).await, open(&url).await);
+    let files = |file: &str| {
+        let text = both(&papers, file)?;
+        Ok(vec![(format!("{FOLDER}/server.pem"), text)])
+    };
+    takes_new_certificates((&registry, &*fresh), &server, &papers, files).await?;
+    Ok(())
 }

@@ -6,10 +6,10 @@ use futures_util::StreamExt;
 use tokio::time::{Instant, timeout};
 use waypost_core::{BoxWatcher, Error, ErrorKind, Event, WatchScope};
 use waypost_testkit::proxy::{Manner, Proxy};
+use waypost_testkit::{Kept, laws};
 
 use crate::help::{
-    SOON, Verdict, ask, at, given, instance, laws, name, news, own_server, register, register_for,
-    until, watch, watches,
+    SOON, ask, at, instance, name, news, own_server, register, register_for, until, watch, watches,
 };
 
 laws! {
@@ -21,8 +21,8 @@ laws! {
     thousands_of_watchers_leave_nothing,
 }
 
-async fn a_scope_is_one_watch_at_the_server() -> Verdict {
-    let server = given!(own_server(&[]).await);
+async fn a_scope_is_one_watch_at_the_server() -> Kept {
+    let server = own_server(&[]).await?;
     let address = server.address();
     let registry = at(&address).await;
     let scopes = [WatchScope::All, name("a").into(), name("b").into()];
@@ -39,11 +39,11 @@ async fn a_scope_is_one_watch_at_the_server() -> Verdict {
         watches(&address).await == 0
     })
     .await;
-    Verdict::Kept
+    Ok(())
 }
 
-async fn a_held_record_is_one_watch_and_a_revoked_one_none() -> Verdict {
-    let server = given!(own_server(&[]).await);
+async fn a_held_record_is_one_watch_and_a_revoked_one_none() -> Kept {
+    let server = own_server(&[]).await?;
     let address = server.address();
     let registry = at(&address).await;
     let mut lease = register(&*registry, &instance("held", 1)).await;
@@ -62,7 +62,7 @@ async fn a_held_record_is_one_watch_and_a_revoked_one_none() -> Verdict {
         watches(&address).await == 0
     })
     .await;
-    Verdict::Kept
+    Ok(())
 }
 
 async fn end_of(watcher: &mut BoxWatcher) -> Error {
@@ -88,8 +88,8 @@ async fn told(watcher: &mut BoxWatcher) -> usize {
     }
 }
 
-async fn a_watch_ends_with_its_connection_and_the_next_one_makes_good() -> Verdict {
-    let server = given!(own_server(&[]).await);
+async fn a_watch_ends_with_its_connection_and_the_next_one_makes_good() -> Kept {
+    let server = own_server(&[]).await?;
     let proxy = Proxy::start(server.address()).await.expect("a proxy");
     let (watched, writer) = (at(&proxy.address()).await, at(&server.address()).await);
     let mut leases = Vec::new();
@@ -107,11 +107,11 @@ async fn a_watch_ends_with_its_connection_and_the_next_one_makes_good() -> Verdi
         extra.revoke().await.expect("revoke");
         assert_eq!(told(&mut watcher).await, 1);
     }
-    Verdict::Kept
+    Ok(())
 }
 
-async fn a_silent_server_ends_a_watch() -> Verdict {
-    let server = given!(own_server(&[]).await);
+async fn a_silent_server_ends_a_watch() -> Kept {
+    let server = own_server(&[]).await?;
     let proxy = Proxy::start(server.address()).await.expect("a proxy");
     let registry = at(&proxy.address()).await;
     let mut watcher = watch(&*registry, WatchScope::All).await;
@@ -130,7 +130,7 @@ async fn a_silent_server_ends_a_watch() -> Verdict {
         told(&mut again.expect("in time").expect("a watch")).await,
         0
     );
-    Verdict::Kept
+    Ok(())
 }
 
 /// Requests that the server has received from all clients.
@@ -143,8 +143,8 @@ async fn requests(address: &str) -> usize {
         .expect("a number")
 }
 
-async fn one_event_reads_one_znode() -> Verdict {
-    let server = given!(own_server(&[]).await);
+async fn one_event_reads_one_znode() -> Kept {
+    let server = own_server(&[]).await?;
     let (watched, writer) = (at(&server.address()).await, at(&server.address()).await);
     let mut leases = Vec::new();
     for number in 0..200 {
@@ -161,11 +161,11 @@ async fn one_event_reads_one_znode() -> Verdict {
     let after = requests(&server.address()).await;
     // An update is three, the owner's own watch one, the reader's look one; pings come on top.
     assert!(after - before < 20 * 6 + 60, "{}", after - before);
-    Verdict::Kept
+    Ok(())
 }
 
-async fn thousands_of_watchers_leave_nothing() -> Verdict {
-    let server = given!(own_server(&[]).await);
+async fn thousands_of_watchers_leave_nothing() -> Kept {
+    let server = own_server(&[]).await?;
     let address = server.address();
     let registry = at(&address).await;
     let ttl = Duration::from_secs(40);
@@ -184,5 +184,5 @@ async fn thousands_of_watchers_leave_nothing() -> Verdict {
         watches(&address).await == 1
     })
     .await;
-    Verdict::Kept
+    Ok(())
 }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use waypost_core::{Error, Instance, Origin, Profile, Registry, Result, Target};
 use waypost_plugin_kit::codec;
 use waypost_plugin_kit::layout::Prefix;
+use waypost_testkit::containers::Server;
 use waypost_testkit::proxy::Proxies;
 use waypost_testkit::{Cut, Missing, Planted, Subject, async_trait};
 use waypost_zookeeper::DRIVER;
 use zookeeper_client::{Acls, Client, CreateMode, CreateOptions, Error as Told};
 
 /// As go-micro creates: a znode that is nobody's, and anybody's.
-pub(crate) const PERSISTENT: CreateOptions<'static> =
-    CreateMode::Persistent.with_acls(Acls::anyone_all());
+const PERSISTENT: CreateOptions<'static> = CreateMode::Persistent.with_acls(Acls::anyone_all());
 
 pub(crate) struct Zookeeper {
     /// Clients under test go through a proxy a namespace.
@@ -21,16 +21,27 @@ pub(crate) struct Zookeeper {
     client: Client,
     /// Options of the clients under test.
     query: &'static str,
+    profile: Profile,
+    /// What ends with us, where it is nobody else's.
+    _server: Option<Server>,
 }
 
 impl Zookeeper {
-    pub(crate) async fn at(address: String, query: &'static str) -> Result<Self, Missing> {
+    pub(crate) async fn at(
+        address: String,
+        query: &'static str,
+        server: Option<Server>,
+    ) -> Result<Self, Missing> {
         let connector = Client::connector().with_server_version(3, 4, 0);
         let client = connector.connect(&address).await;
+        let url = format!("zookeeper://{address}?{query}");
+        let registry = (DRIVER.connect)(Target::parse(&url, None, Origin::Code)?).await?;
         Ok(Self {
             client: client.map_err(|error| Missing::new(error.to_string()))?,
             proxies: Proxies::new(address),
             query,
+            profile: *registry.profile(),
+            _server: server,
         })
     }
 
@@ -57,7 +68,7 @@ impl Zookeeper {
 #[async_trait]
 impl Subject for Zookeeper {
     fn profile(&self) -> Profile {
-        DRIVER.profile
+        self.profile
     }
 
     async fn open(&self, namespace: &str) -> Result<Arc<dyn Registry>> {
@@ -86,10 +97,6 @@ impl Subject for Zookeeper {
     }
 
     async fn fill(&self, namespace: &str, instances: &[Instance]) -> Result<Planted> {
-        if self.query.contains("server_version=3.4") {
-            let reason = "the client makes no znode within a transaction on servers before 3.5";
-            return Ok(Planted::Unsupported(reason));
-        }
         let prefix = Prefix::new(namespace)?;
         done(self.replace_all(&prefix, instances).await)
     }
