@@ -49,6 +49,8 @@ pub(crate) struct Plan {
     pub(crate) registry: Arc<dyn Registry>,
     pub(crate) options: RegistrationOptions,
     pub(crate) ends: Ends,
+    /// What it speaks: `http`, or `grpc` where it does at all.
+    kind: &'static str,
 }
 
 impl Plan {
@@ -86,6 +88,7 @@ impl Plan {
         builder.endpoints.dedup_by(|a, b| a.name == b.name);
         let plan = Self {
             options: builder.registration.clone(),
+            kind: kind(&builder),
             builder,
             name,
             id,
@@ -101,9 +104,10 @@ impl Plan {
     /// The record of this service, listening on `address`.
     pub(crate) fn instance(&self, address: Address, admin: Option<&str>) -> Instance {
         let mut node = Node::new(self.id.clone(), address);
-        for (key, value) in self.kind() {
-            node = node.with_metadata(key, value);
+        for key in ["protocol", "server", "transport"] {
+            node = node.with_metadata(key, self.kind);
         }
+        node = node.with_metadata("registry", self.registry.profile().driver);
         if let Some(admin) = admin {
             node = node.with_metadata(crate::ADMIN_KEY, admin);
         }
@@ -113,22 +117,18 @@ impl Plan {
         instance.endpoints.clone_from(&self.builder.endpoints);
         instance
     }
+}
 
-    /// What go-micro's nodes say of themselves. Its callers choose their codec by `protocol`, and
-    /// fall back to one of a former release where it is missing.
-    fn kind(&self) -> [(&'static str, &'static str); 4] {
-        #[cfg(feature = "tonic")]
-        let grpc = !self.builder.grpc.is_empty();
-        #[cfg(not(feature = "tonic"))]
-        let grpc = false;
-        let kind = if grpc { "grpc" } else { "http" };
-        [
-            ("protocol", kind),
-            ("server", kind),
-            ("transport", kind),
-            ("registry", self.registry.profile().driver),
-        ]
+/// What go-micro's nodes say of themselves. Its callers choose their codec by `protocol`, and fall
+/// back to one of a former release where it is missing.
+fn kind(builder: &ServiceBuilder) -> &'static str {
+    #[cfg(feature = "tonic")]
+    if !builder.grpc.is_empty() {
+        return "grpc";
     }
+    // Without the feature nothing of the builder decides it.
+    let _ = builder;
+    "http"
 }
 
 fn check_waits(builder: &ServiceBuilder) -> Result<()> {
