@@ -119,9 +119,7 @@ impl Taken {
     }
 
     fn answered(&mut self, response: &Response) {
-        if self.method.is_none() {
-            self.code = Code::Http(response.status().as_u16());
-        } else if !response.status().is_success() {
+        if self.method.is_none() || !response.status().is_success() {
             self.code = Code::Http(response.status().as_u16());
         } else {
             self.ended(response.headers());

@@ -145,7 +145,7 @@ impl Keeper {
                 return;
             }
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     fn is_ours(&self, other: &Instance) -> bool {

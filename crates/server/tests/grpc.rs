@@ -53,7 +53,9 @@ impl tower_service::Service<Request<Body>> for Greeter {
             }
         };
         let mut response = Response::new(body);
-        response.headers_mut().insert("grpc-status", "0".parse().expect("value"));
+        response
+            .headers_mut()
+            .insert("grpc-status", "0".parse().expect("value"));
         ready(Ok(response))
     }
 }
@@ -147,7 +149,10 @@ async fn grpc_and_http_share_a_port_and_the_node_says_grpc() {
     assert_eq!(told, (200, "hello".to_owned()));
     service.stop().await.expect("left");
     let alone = up(greeter()).await;
-    assert_eq!(fetch(alone.address(), "/hello").await.expect("answers").0, 404);
+    assert_eq!(
+        fetch(alone.address(), "/hello").await.expect("answers").0,
+        404
+    );
     alone.stop().await.expect("left");
 }
 
@@ -161,7 +166,10 @@ async fn a_panic_is_status_13_in_calls_and_in_streams() {
         assert_eq!(status.expect("a status"), "13", "{path}");
         let text = headers["grpc-message"].to_str().expect("text");
         let error: serde_json::Value = serde_json::from_str(text).expect("go-micro's object");
-        assert_eq!((&error["id"], &error["code"]), (&"greeter".into(), &500.into()));
+        assert_eq!(
+            (&error["id"], &error["code"]),
+            (&"greeter".into(), &500.into())
+        );
         assert!(!text.contains("secret"), "{text}");
     }
     assert_eq!(status(service.address(), "/Greeter/Hello").await, "0");
@@ -204,5 +212,10 @@ async fn the_health_service_follows_readiness() {
 #[tokio::test]
 async fn a_service_that_is_given_twice_is_named() {
     let error = greeter().serve_grpc(Greeter).build().expect_err("twice");
-    assert!(error.to_string().contains("helloworld.Greeter is given twice"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("helloworld.Greeter is given twice"),
+        "{error}"
+    );
 }

@@ -34,7 +34,9 @@ async fn requests_are_measured_by_route_and_code_and_never_by_path() {
     let scrape = || async { fetch(admin, "/metrics").await.expect("answers").1 };
     // An answer is measured when its end was sent, which its caller may see first.
     until("all are measured", || async {
-        scrape().await.contains("waypost_server_requests_in_flight{service=\"greeter\"} 0")
+        scrape()
+            .await
+            .contains("waypost_server_requests_in_flight{service=\"greeter\"} 0")
     })
     .await;
     let told = scrape().await;

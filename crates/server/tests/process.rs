@@ -1,10 +1,16 @@
 //! Services as processes: what callers see while one is stopped or killed.
 //!
 //! The program starts itself as the service; see [`service::serve`].
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and its service tells by its output"
+)]
 
-mod common;
 #[path = "process/caller.rs"]
 mod caller;
+mod common;
 #[path = "process/service.rs"]
 mod service;
 
@@ -97,10 +103,15 @@ async fn loses_no_call(how: How) -> Result<()> {
     let (made, failed) = callers.end().await;
     ensure(status.success(), || format!("ended with {status}"))?;
     ensure(made > 200, || format!("only {made} calls were made"))?;
-    ensure(failed.is_empty(), || format!("{} of {made} failed: {failed:?}", failed.len()))?;
+    ensure(failed.is_empty(), || {
+        format!("{} of {made} failed: {failed:?}", failed.len())
+    })?;
     // The default wait is a second at least; half of it tells the order without doubt.
     ensure(seen.closed - seen.gone > Duration::from_millis(500), || {
-        format!("deregistered {:?} before the listener closed", seen.closed - seen.gone)
+        format!(
+            "deregistered {:?} before the listener closed",
+            seen.closed - seen.gone
+        )
     })?;
     let told = leaving.lines().await;
     let hooks = ["before_start", "after_start", "before_stop", "after_stop"];
@@ -119,12 +130,18 @@ async fn what_is_under_way_is_finished_and_what_does_not_end_is_cut() -> Result<
     let begun = Instant::now();
     process.stop(How::Signal(Signal::TERM))?;
     let finished = two.await??;
-    ensure(finished == (200, "slept 2".to_owned()), || format!("{finished:?}"))?;
+    ensure(finished == (200, "slept 2".to_owned()), || {
+        format!("{finished:?}")
+    })?;
     let status = process.ended(LIMIT).await?;
     let took = begun.elapsed();
     ensure(status.success(), || format!("ended with {status}"))?;
-    ensure(took >= Duration::from_secs(4), || format!("left after {took:?}"))?;
-    ensure(sixty.await?.is_err(), || "the long call was answered".to_owned())
+    ensure(took >= Duration::from_secs(4), || {
+        format!("left after {took:?}")
+    })?;
+    ensure(sixty.await?.is_err(), || {
+        "the long call was answered".to_owned()
+    })
 }
 
 async fn a_second_signal_leaves_at_once() -> Result<()> {
@@ -137,7 +154,9 @@ async fn a_second_signal_leaves_at_once() -> Result<()> {
     sleep(Duration::from_millis(300)).await;
     process.stop(How::Signal(Signal::TERM))?;
     sleep(Duration::from_millis(1500)).await;
-    ensure(!process.has_ended(), || "did not wait for its drain".to_owned())?;
+    ensure(!process.has_ended(), || {
+        "did not wait for its drain".to_owned()
+    })?;
     process.stop(How::Signal(Signal::INT))?;
     let status = process.ended(LIMIT).await?;
     ensure(status.success(), || format!("ended with {status}"))?;
@@ -160,7 +179,9 @@ async fn a_killed_service_is_gone_after_its_ttl() -> Result<()> {
     while service::nodes(&*registry).await > 0 {
         // A third of a second more than the ttl and the registry's own slack.
         let most = order.ttl + registry.profile().slack + Duration::from_millis(300);
-        ensure(begun.elapsed() < most, || format!("there after {:?}", begun.elapsed()))?;
+        ensure(begun.elapsed() < most, || {
+            format!("there after {:?}", begun.elapsed())
+        })?;
         sleep(Duration::from_millis(20)).await;
     }
     Ok(())
@@ -175,5 +196,7 @@ async fn signals_that_are_not_handled_end_the_process() -> Result<()> {
     let status = process.ended(LIMIT).await?;
     ensure(!status.success(), || format!("ended with {status}"))?;
     let told = process.lines().await;
-    ensure(told == ["before_start", "after_start"], || format!("{told:?}"))
+    ensure(told == ["before_start", "after_start"], || {
+        format!("{told:?}")
+    })
 }

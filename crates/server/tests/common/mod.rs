@@ -29,8 +29,7 @@ pub(crate) async fn http2(
     address: SocketAddr,
 ) -> Result<(Http2, tokio::task::JoinHandle<hyper::Result<()>>)> {
     let stream = TcpStream::connect(address).await?;
-    let (sender, connection) =
-        http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
     Ok((sender, tokio::spawn(connection)))
 }
 

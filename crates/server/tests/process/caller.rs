@@ -36,9 +36,13 @@ impl Callers {
         let directory = Directory::new(service::registry(folder)?, DirectoryOptions::new());
         let followed = directory.follow(ServiceName::new(NAME)?).await?;
         let (stop, mut stopped) = watch::channel(false);
-        let (made, failed) = (Arc::new(AtomicUsize::new(0)), Arc::<Mutex<Vec<_>>>::default());
+        let (made, failed) = (
+            Arc::new(AtomicUsize::new(0)),
+            Arc::<Mutex<Vec<_>>>::default(),
+        );
         let task = tokio::spawn({
-            let (followed, made, failed) = (followed.clone(), Arc::clone(&made), Arc::clone(&failed));
+            let (followed, made, failed) =
+                (followed.clone(), Arc::clone(&made), Arc::clone(&failed));
             async move {
                 let (pool, mut calls) = (Pool::default(), JoinSet::new());
                 let mut ticks = interval(PERIOD);
@@ -94,7 +98,14 @@ impl Callers {
 fn pick(followed: &Followed, turn: usize) -> Option<SocketAddr> {
     let members = followed.members();
     let at = turn.checked_rem(members.candidates().count())?;
-    members.candidates().nth(at)?.node.address.as_str().parse().ok()
+    members
+        .candidates()
+        .nth(at)?
+        .node
+        .address
+        .as_str()
+        .parse()
+        .ok()
 }
 
 async fn call(node: SocketAddr, pool: &Pool) -> Result<()> {
@@ -118,7 +129,11 @@ async fn call(node: SocketAddr, pool: &Pool) -> Result<()> {
         return Err(format!("answered {status}").into());
     }
     if !ends {
-        pool.lock().expect("lock").entry(node).or_default().push(connection);
+        pool.lock()
+            .expect("lock")
+            .entry(node)
+            .or_default()
+            .push(connection);
     }
     Ok(())
 }
