@@ -1,4 +1,9 @@
 //! A service's life, seen from outside of it, within one process.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, and some handlers panic"
+)]
 
 mod common;
 

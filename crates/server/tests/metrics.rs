@@ -1,4 +1,9 @@
 //! What a scrape of the admin listener shows.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, and some handlers panic"
+)]
 
 mod common;
 
