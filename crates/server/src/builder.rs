@@ -71,6 +71,7 @@ pub struct ServiceBuilder {
     pub(crate) http: Option<Router>,
     #[cfg(feature = "tonic")]
     pub(crate) grpc: crate::grpc::Services,
+    pub(crate) request_limit: Option<Duration>,
     pub(crate) checks: Vec<Check>,
     pub(crate) probes: bool,
     pub(crate) admin: Option<Admin>,
@@ -104,6 +105,7 @@ impl ServiceBuilder {
             http: None,
             #[cfg(feature = "tonic")]
             grpc: crate::grpc::Services::default(),
+            request_limit: None,
             checks: Vec::new(),
             probes: false,
             admin: Some(Admin::new()),
@@ -247,6 +249,14 @@ impl ServiceBuilder {
         S::Future: Send + 'static,
     {
         self.grpc.add(service);
+        self
+    }
+
+    /// Bounds requests whose caller names no deadline, or a later one (default no bound of its own).
+    /// A request is dropped at its deadline, and one that comes too late is never begun.
+    #[must_use]
+    pub fn request_limit(mut self, limit: Duration) -> Self {
+        self.request_limit = Some(limit);
         self
     }
 

@@ -208,8 +208,10 @@ fn tell_up(facts: &Facts) {
 
 /// The front of the service's port, and the tasks that go with it.
 fn front(plan: &mut Plan, board: &Board, counters: &Arc<Counters>) -> (Front, Vec<Owned>) {
+    let expiry = plan.expiry.clone();
     let layered = |router: axum::Router| {
         router
+            .layer(expiry.clone())
             .layer(CatchPanics(Arc::clone(counters)))
             .layer(Observe(Arc::clone(counters)))
     };

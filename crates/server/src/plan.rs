@@ -8,6 +8,7 @@ use waypost_core::{
     Address, Error, ErrorKind, Instance, Node, NodeId, RegistrationOptions, Registry, Result,
     ServiceName,
 };
+use waypost_resilience::ExpiryLayer;
 
 use crate::builder::ServiceBuilder;
 use crate::listen;
@@ -49,6 +50,7 @@ pub(crate) struct Plan {
     pub(crate) registry: Arc<dyn Registry>,
     pub(crate) options: RegistrationOptions,
     pub(crate) ends: Ends,
+    pub(crate) expiry: ExpiryLayer,
     /// What it speaks: `http`, or `grpc` where it does at all.
     kind: &'static str,
 }
@@ -84,11 +86,13 @@ impl Plan {
         }
         builder.advertise.check().map_err(named)?;
         check_checks(&builder).map_err(named)?;
+        let expiry = expiry(builder.request_limit).map_err(named)?;
         builder.endpoints.sort_by(|a, b| a.name.cmp(&b.name));
         builder.endpoints.dedup_by(|a, b| a.name == b.name);
         let plan = Self {
             options: builder.registration.clone(),
             kind: kind(&builder),
+            expiry,
             builder,
             name,
             id,
@@ -129,6 +133,17 @@ fn kind(builder: &ServiceBuilder) -> &'static str {
     // Without the feature nothing of the builder decides it.
     let _ = builder;
     "http"
+}
+
+/// What keeps requests within their deadlines.
+fn expiry(limit: Option<Duration>) -> Result<ExpiryLayer> {
+    let layer = ExpiryLayer::new();
+    match limit {
+        Some(limit) => layer
+            .with_limit(limit)
+            .map_err(|fault| Error::config(fault.to_string())),
+        None => Ok(layer),
+    }
 }
 
 fn check_waits(builder: &ServiceBuilder) -> Result<()> {

@@ -23,6 +23,7 @@ use waypost_core::{
     Result, ServiceName, SkipLog, WatchScope,
 };
 use waypost_memory::MemoryRegistry;
+use waypost_resilience::{Context, Deadline};
 use waypost_server::{Admin, Check, Page, Service, ServiceBuilder, Stop, TraceContext};
 
 use common::{fetch, get, http1, http2, until};
@@ -684,6 +685,59 @@ async fn a_handler_is_told_the_callers_trace() {
         let mut connection = http1(service.address()).await.expect("connects");
         let response = connection.send_request(request).await.expect("an answer");
         assert_eq!(common::text(response).await.expect("whole"), told);
+    }
+    service.stop().await.expect("left");
+}
+
+#[tokio::test]
+async fn work_whose_deadline_has_passed_is_never_begun_and_what_is_under_way_is_dropped() {
+    let begun = Arc::new(AtomicU32::new(0));
+    let ended = Arc::new(AtomicU32::new(0));
+    let handler = {
+        let (begun, ended) = (Arc::clone(&begun), Arc::clone(&ended));
+        move || async move {
+            begun.fetch_add(1, SeqCst);
+            let left = Context::current().deadline().map(Deadline::remaining);
+            sleep(Duration::from_secs(1)).await;
+            ended.fetch_add(1, SeqCst);
+            format!("{}", left.is_some())
+        }
+    };
+    let service = greeter(Arc::new(MemoryRegistry::new()))
+        .serve(Router::new().route("/work", on_get(handler)))
+        .start()
+        .await
+        .expect("up");
+    for (timeout, status, begins, ends) in [
+        (Some("0"), 408, 0, 0),
+        (Some("50000000"), 408, 1, 0),
+        (Some("10000000000"), 200, 2, 1),
+        (None, 200, 3, 2),
+    ] {
+        let mut request = get("/work");
+        if let Some(nanoseconds) = timeout {
+            let value = nanoseconds.parse().expect("value");
+            request.headers_mut().insert("timeout", value);
+        }
+        let mut connection = http1(service.address()).await.expect("connects");
+        let response = connection.send_request(request).await.expect("an answer");
+        assert_eq!(response.status(), status, "{timeout:?}");
+        let told = common::text(response).await.expect("whole");
+        if status == 200 {
+            assert_eq!(
+                told,
+                timeout.is_some().to_string(),
+                "the handler sees its deadline"
+            );
+        } else {
+            let error: serde_json::Value = serde_json::from_str(&told).expect("json");
+            assert_eq!(error["code"], 408);
+        }
+        assert_eq!(
+            (begun.load(SeqCst), ended.load(SeqCst)),
+            (begins, ends),
+            "{timeout:?}"
+        );
     }
     service.stop().await.expect("left");
 }
