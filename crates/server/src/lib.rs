@@ -62,3 +62,9 @@ pub use trace::TraceContext;
 
 /// The node metadata key under which a process announces its admin listener, as `host:port`.
 pub const ADMIN_KEY: &str = "waypost-admin";
+
+/// The README's example is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+#[derive(Debug)]
+pub struct ReadMe;

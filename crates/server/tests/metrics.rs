@@ -1,9 +1,5 @@
 //! What a scrape of the admin listener shows.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking, and some handlers panic"
-)]
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
 
