@@ -17,6 +17,8 @@ pub(crate) enum Phase {
     Stopping,
     /// Deregistered, or about to be.
     Leaving,
+    /// The listener closes.
+    Closing,
 }
 
 /// What is known of the record.
@@ -91,6 +93,7 @@ impl View {
             Phase::Serving => "serving",
             Phase::Stopping => "stopping",
             Phase::Leaving => "leaving",
+            Phase::Closing => "closing",
         };
         line(self.phase == Phase::Serving, "service", phase);
         let mut told = self.presence.state.map_or("none", State::as_str).to_owned();
