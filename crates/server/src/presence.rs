@@ -172,7 +172,7 @@ impl Keeper {
 
 /// Waits until the record is wanted, or the service leaves; tells whether it is wanted.
 async fn wanted_or_leaving(views: &mut watch::Receiver<View>) -> bool {
-    let decided = |view: &View| view.wants_record() || view.phase == Phase::Leaving;
+    let decided = |view: &View| view.begins_record() || view.phase == Phase::Leaving;
     let view = views.wait_for(decided).await;
-    view.is_ok_and(|view| view.wants_record())
+    view.is_ok_and(|view| view.begins_record())
 }
