@@ -22,6 +22,9 @@ use crate::owned::Owned;
 const IDLE: Duration = Duration::from_secs(75);
 /// How often a silent HTTP/2 peer is asked whether it is there, and how long it may take to answer.
 const PING: Duration = Duration::from_secs(30);
+/// How long a peer that connected just before the listener closed has to send its request. Closed at
+/// once, it would see a reset, and could not tell whether its request was read.
+const SETTLE: Duration = Duration::from_millis(250);
 /// The pause after the system refused a connection, most often for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -119,8 +122,16 @@ impl Listener {
         let Ok(graceful) = (&mut self.accepting).await else {
             return 0;
         };
-        tracing::debug!(connections = graceful.count(), "the listener is closed");
-        if timeout(limit, graceful.shutdown()).await.is_ok() {
+        let open = graceful.count();
+        tracing::debug!(connections = open, "the listener is closed");
+        if open == 0 {
+            return 0;
+        }
+        let ended = async {
+            sleep(SETTLE).await;
+            graceful.shutdown().await;
+        };
+        if timeout(limit, ended).await.is_ok() {
             return 0;
         }
         // Every connection holds one receiver, and the acceptor's is gone.

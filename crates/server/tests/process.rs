@@ -91,6 +91,7 @@ async fn loses_no_call(how: How) -> Result<()> {
     let order = Order::new(folder.path());
     let mut leaving = Process::start(&order.clone().named("a")).await?;
     let _staying = Process::start(&order.clone().named("b")).await?;
+    let begun = Instant::now();
     let callers = Callers::start(folder.path()).await?;
     callers.seen(2).await?;
     sleep(Duration::from_millis(500)).await;
@@ -104,7 +105,9 @@ async fn loses_no_call(how: How) -> Result<()> {
     ensure(status.success(), || format!("ended with {status}"))?;
     ensure(made > 200, || format!("only {made} calls were made"))?;
     ensure(failed.is_empty(), || {
-        format!("{} of {made} failed: {failed:?}", failed.len())
+        let (left, failures) = (leaving.address(), failed.len());
+        let seen = (seen.gone - begun, seen.closed - begun);
+        format!("{failures} of {made} failed; {left} left at {seen:?}: {failed:?}")
     })?;
     // The default wait is a second at least; half of it tells the order without doubt.
     ensure(seen.closed - seen.gone > Duration::from_millis(500), || {

@@ -44,6 +44,7 @@ impl Callers {
             let (followed, made, failed) =
                 (followed.clone(), Arc::clone(&made), Arc::clone(&failed));
             async move {
+                let begun = Instant::now();
                 let (pool, mut calls) = (Pool::default(), JoinSet::new());
                 let mut ticks = interval(PERIOD);
                 ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -57,7 +58,8 @@ impl Callers {
                     let (pool, failed) = (Arc::clone(&pool), Arc::clone(&failed));
                     calls.spawn(async move {
                         if let Err(error) = call(node, &pool).await {
-                            let told = format!("{node}: {error}");
+                            let after = begun.elapsed();
+                            let told = format!("{node} after {after:?}: {error:?}");
                             failed.lock().expect("lock").push(told);
                         }
                     });
