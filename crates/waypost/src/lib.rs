@@ -11,6 +11,7 @@
 //! | `dns` | SRV, DNS-SD, A and AAAA records |
 //! | `etcd` | etcd 3.x |
 //! | `consul` | Consul 1.8 and later |
+//! | `zookeeper` | ZooKeeper 3.4 and later |
 //! | `all` | all of them |
 //! | `flags` | [`flags`]: go-micro's command-line flags for your own binary |
 //!
