@@ -58,7 +58,7 @@ mod tests {
         table.row(["ord\u{202e}sre", "1"]);
         assert_eq!(
             table.render(),
-            "NAME            NODES\norders          2\n\\u{1b}[2J       -\nord\\u{202e}sre   1\n"
+            "NAME             NODES\norders           2\n\\u{1b}[2J        -\nord\\u{202e}sre   1\n"
         );
     }
 }
