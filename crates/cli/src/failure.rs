@@ -91,17 +91,28 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// `text` without line breaks and other control characters, which a registry's answer might carry.
+/// `text` without line breaks and other characters that a terminal would obey, which a registry's
+/// answer might carry.
 pub(crate) fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for c in text.trim_end().chars() {
         match c {
             '\n' | '\r' => line.push(' '),
-            c if c.is_control() => line.extend(c.escape_default()),
+            c if commands(c) => line.extend(c.escape_default()),
             c => line.push(c),
         }
     }
     line
+}
+
+/// Whether a terminal would obey `c` instead of showing it: control characters, and those that end a
+/// line or turn the direction of what follows, so that a name reads as another.
+pub(crate) fn commands(c: char) -> bool {
+    let turns = matches!(
+        c,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    c.is_control() || turns || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 #[cfg(test)]

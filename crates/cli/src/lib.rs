@@ -42,5 +42,6 @@ mod signals;
 mod style;
 mod supervise;
 mod table;
+mod yaml;
 
 pub use app::run;

@@ -5,8 +5,9 @@ use std::io::{self, Write};
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::failure::{Failure, one_line};
+use crate::failure::{Failure, commands, one_line};
 use crate::style::{Paint, Style};
+use crate::yaml;
 
 /// How data is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -17,8 +18,17 @@ pub(crate) enum Format {
     Wide,
     /// JSON; for `watch` one object a line
     Json,
+    /// YAML; for `watch` one document a change
+    Yaml,
     /// Names only, one a line
     Name,
+}
+
+impl Format {
+    /// Whether programs read it, so that it is made of whole values.
+    pub(crate) fn is_structured(self) -> bool {
+        matches!(self, Self::Json | Self::Yaml)
+    }
 }
 
 /// Where a command writes.
@@ -50,11 +60,15 @@ impl Output {
         self.data(&format!("{text}\n"))
     }
 
-    /// Writes one line of JSON.
-    pub(crate) fn json(&self, value: &impl Serialize) -> Result<(), Failure> {
-        let text = serde_json::to_string(value)
-            .map_err(|error| Failure::no(format!("cannot write JSON: {error}")))?;
-        self.line(&text)
+    /// Writes one value: a line of JSON, or a document of YAML.
+    pub(crate) fn value(&self, value: &impl Serialize) -> Result<(), Failure> {
+        let fault = |error| Failure::no(format!("cannot write JSON: {error}"));
+        if self.format == Format::Yaml {
+            let value = serde_json::to_value(value).map_err(fault)?;
+            return self.data(&format!("---\n{}", escaped(&yaml::render(&value))));
+        }
+        let text = serde_json::to_string(value).map_err(fault)?;
+        self.line(&escaped(&text))
     }
 
     /// Tells people something. Nobody reading is no reason to fail.
@@ -72,5 +86,32 @@ impl Output {
     pub(crate) fn error(&self, text: &str) {
         let mark = self.stderr.paint(Paint::Red, "error:");
         let _ = writeln!(io::stderr().lock(), "{mark} {}", one_line(text));
+    }
+}
+
+/// JSON or YAML with escapes in place of what a terminal would obey. Such characters stand in quotes
+/// alone, and mean the same there; line ends are the document's own.
+fn escaped(document: &str) -> String {
+    let mut text = String::with_capacity(document.len());
+    for c in document.chars() {
+        match commands(c) && c != '\n' {
+            true => text.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => text.push(c),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_commands_no_terminal_and_means_the_same() {
+        let text = "a\u{1b}[2J\u{9b}\u{7f}\u{202e}\u{2028}ü";
+        let json = escaped(&serde_json::to_string(text).expect("JSON"));
+        assert_eq!(json, r#""a\u001b[2J\u009b\u007f\u202e\u2028ü""#);
+        let read: String = serde_json::from_str(&json).expect("JSON");
+        assert_eq!(read, text);
     }
 }

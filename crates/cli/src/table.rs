@@ -55,9 +55,10 @@ mod tests {
         let mut table = Table::new(&["NAME", "NODES"]);
         table.row(["orders", "2"]);
         table.row(["\u{1b}[2J", ""]);
+        table.row(["ord\u{202e}sre", "1"]);
         assert_eq!(
             table.render(),
-            "NAME        NODES\norders      2\n\\u{1b}[2J   -\n"
+            "NAME             NODES\norders           2\n\\u{1b}[2J        -\nord\\u{202e}sre   1\n"
         );
     }
 }

@@ -255,7 +255,7 @@ mod tests {
             names_itself: true,
             one_step: true,
         },
-        options: &[CA, CERT, KEY, TLS],
+        options: &[CA, CERT, super::KEY, TLS],
         connect: |_| Box::pin(std::future::ready(Err(Error::config("never")))),
     };
 

@@ -92,6 +92,8 @@ mod tests {
         tells_loss: false,
         native_watch: true,
         remote: true,
+        names_itself: true,
+        one_step: true,
     };
 
     async fn found(explicit: Option<&str>, towards: &[&str], bound: &str) -> Result<String> {

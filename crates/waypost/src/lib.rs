@@ -11,6 +11,7 @@
 //! | `dns` | SRV, DNS-SD, A and AAAA records |
 //! | `etcd` | etcd 3.x |
 //! | `consul` | Consul 1.8 and later |
+//! | `zookeeper` | ZooKeeper 3.4 and later |
 //! | `all` | all of them |
 //! | `server` | [`server`]: the life of a service, for an axum router |
 //! | `tonic` | gRPC services for it |

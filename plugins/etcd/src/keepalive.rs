@@ -244,17 +244,17 @@ impl Desk {
     }
 
     fn answer(&self, batch: impl Iterator<Item = (i64, i64)>) {
-        let mut answers = 0;
         if let Waiting::Open(open) = &mut *self.waiting() {
             for (lease, ttl) in batch {
-                answers += 1;
+                // Before it is handed out: who gets it on another thread must not find that nobody
+                // was answered since it asked.
+                self.answers.fetch_add(1, Ordering::Relaxed);
                 if let Some(sender) = open.waiting.remove(&lease) {
                     // Nobody may wait any more.
                     let _ = sender.send(ttl);
                 }
             }
         }
-        self.answers.fetch_add(answers, Ordering::Relaxed);
     }
 
     /// Moves the leases to ask for into `batch`; none once the stream is broken.
@@ -362,6 +362,23 @@ mod tests {
         assert!(!desk.is_usable());
         desk.answer([(2, 5)].into_iter());
         assert!(desk.is_usable());
+    }
+
+    #[test]
+    fn who_was_answered_leaves_no_silence_behind() {
+        let desk = Desk::default();
+        let mut waiting = desk.expect(1).expect("open");
+        let answered = |(lease, _): &(i64, i64)| {
+            if *lease == 2 {
+                assert_eq!(waiting.try_recv(), Ok(5), "it has its answer already");
+                drop(Patience {
+                    desk: &desk,
+                    asked_at: 0,
+                });
+            }
+        };
+        desk.answer([(1, 5), (2, 5)].into_iter().inspect(answered));
+        assert_eq!(desk.abandoned.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test]

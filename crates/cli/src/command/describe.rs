@@ -7,7 +7,6 @@ use waypost::{Endpoint, Service, Value};
 use super::get::{found, pairs};
 use crate::failure::{OK, Outcome, one_line};
 use crate::names;
-use crate::output::Format;
 use crate::session::Session;
 use crate::style::{Paint, Style};
 
@@ -16,8 +15,8 @@ pub(super) async fn describe(session: &Session, name: &str) -> Outcome {
     let registry = session.registry().await?;
     let services = Service::group(&found(&*registry, &name).await?);
     let output = &session.output;
-    if output.format == Format::Json {
-        output.json(&services)?;
+    if output.format.is_structured() {
+        output.value(&services)?;
         return Ok(OK);
     }
     let mut text = String::new();

@@ -2,7 +2,7 @@
 
 use waypost::{Instance, Metadata, Registry, Service, ServiceName};
 
-use crate::failure::{Failure, OK, Outcome};
+use crate::failure::{Failure, OK, Outcome, one_line};
 use crate::names;
 use crate::output::Format;
 use crate::session::Session;
@@ -15,11 +15,11 @@ pub(super) async fn get(session: &Session, name: &str) -> Outcome {
     instances.sort_by(|a, b| (&a.version, &a.node.id).cmp(&(&b.version, &b.node.id)));
     let output = &session.output;
     match output.format {
-        Format::Json => output.json(&Service::group(&instances))?,
+        Format::Json | Format::Yaml => output.value(&Service::group(&instances))?,
         Format::Name => {
             let lines = instances
                 .iter()
-                .map(|instance| format!("{}\n", instance.key()));
+                .map(|instance| format!("{}\n", one_line(&instance.key().to_string())));
             output.data(&lines.collect::<String>())?;
         }
         format => output.data(&table(&instances, format == Format::Wide).render())?,

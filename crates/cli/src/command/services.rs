@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use waypost::Instance;
 
-use crate::failure::{OK, Outcome};
+use crate::failure::{OK, Outcome, one_line};
 use crate::output::Format;
 use crate::session::Session;
 use crate::table::Table;
@@ -26,13 +26,16 @@ pub(super) async fn services(session: &Session) -> Outcome {
     let output = &session.output;
     if output.format == Format::Name {
         let names = registry.services().await?;
-        let lines: String = names.iter().map(|name| format!("{name}\n")).collect();
+        let lines: String = names
+            .iter()
+            .map(|name| format!("{}\n", one_line(name.as_str())))
+            .collect();
         output.data(&lines)?;
         return Ok(OK);
     }
     let rows = rows(&session.everything(&*registry).await?);
-    if output.format == Format::Json {
-        output.json(&rows)?;
+    if output.format.is_structured() {
+        output.value(&rows)?;
         return Ok(OK);
     }
     if rows.is_empty() {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use waypost::{BoxWatcher, Instance, Registry, Service, WatchScope};
 
 use crate::clock;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, one_line};
 use crate::feed::{Action, Feed};
 use crate::names;
 use crate::output::{Format, Output};
@@ -94,7 +94,7 @@ fn tell_all(output: &Output, actions: Vec<Action>) -> Result<(), Failure> {
 
 fn tell(output: &Output, action: &Action) -> Result<(), Failure> {
     match (output.format, action) {
-        (Format::Json, action) => output.json(&json(action)),
+        (Format::Json | Format::Yaml, action) => output.value(&json(action)),
         (_, Action::Snapshot(instances)) => {
             let mut sorted = instances.clone();
             sorted.sort_by_key(|instance| instance.key());
@@ -129,8 +129,9 @@ fn json(action: &Action) -> Line<'_> {
 }
 
 fn line(output: &Output, action: &str, instance: &Instance) -> Result<(), Failure> {
+    let key = one_line(&instance.key().to_string());
     if output.format == Format::Name {
-        return output.line(&format!("{action} {}", instance.key()));
+        return output.line(&format!("{action} {key}"));
     }
     let paint = match action {
         "create" => Paint::Green,
@@ -143,8 +144,8 @@ fn line(output: &Output, action: &str, instance: &Instance) -> Result<(), Failur
         "{}  {}  {}  {}  {}",
         output.stdout.paint(Paint::Dim, &clock::now()),
         output.stdout.paint(paint, &format!("{action:8}")),
-        instance.key(),
+        key,
         node.address,
-        crate::failure::one_line(version),
+        one_line(version),
     ))
 }

@@ -11,7 +11,11 @@ use crate::house::{Done, House, Running, done, free_port, service};
 type Law = fn(&str);
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let laws: [(&str, Law); 5] = [
+    let laws: [(&str, Law); 6] = [
+        (
+            "a_domain_without_a_list_is_no_fault",
+            a_domain_without_a_list_is_no_fault,
+        ),
         (
             "a_service_is_read_from_its_records",
             a_service_is_read_from_its_records,
@@ -123,6 +127,16 @@ fn an_address_apart_needs_complete_names(address: &str) {
         "error: dns: watch *: without a domain there is no list of services; \
          ask for a service by its complete name\n"
     );
+}
+
+fn a_domain_without_a_list_is_no_fault(address: &str) {
+    let bare = format!("dns://{address}");
+    for url in [format!("{bare}/nodes.fixed.waypost.test"), bare] {
+        let report = run(&url, &["doctor"]);
+        assert_eq!(report.code, 0, "{report:?}");
+        assert!(report.stdout.contains("! list: dns: "), "{report:?}");
+        assert!(!report.stdout.contains('✘'), "{report:?}");
+    }
 }
 
 fn nobody_registers(address: &str) {

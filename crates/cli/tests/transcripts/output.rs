@@ -15,6 +15,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 services_has_the_documented_json,
             ),
             ("get_has_go_micros_json", get_has_go_micros_json),
+            ("yaml_says_what_json_says", yaml_says_what_json_says),
             (
                 "tables_and_names_are_plain_lines",
                 tables_and_names_are_plain_lines,
@@ -86,6 +87,25 @@ fn get_has_go_micros_json() {
     );
     let described = house.run(&["describe", "orders", "-o", "json"]);
     assert_eq!(described.stdout, format!("[{first},{METADATA}]\n"));
+}
+
+fn yaml_says_what_json_says() {
+    let house = two_services();
+    let done = house.run(&["get", "orders", "-o", "yaml"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(done.stdout.starts_with("---\n- "), "{}", done.stdout);
+    for line in [
+        "  name: orders",
+        "  version: \"2.0.0\"",
+        "    - name: Orders.List",
+        "        stream: \"false\"",
+        "      address: \"127.0.0.1:9009\"",
+    ] {
+        let found = |other: &str| other.replace("- ", "  ") == line.replace("- ", "  ");
+        assert!(done.stdout.lines().any(found), "{line} in {}", done.stdout);
+    }
+    let watched = house.run(&["describe", "orders", "-o", "yaml"]);
+    assert_eq!(watched.stdout, done.stdout);
 }
 
 fn tables_and_names_are_plain_lines() {

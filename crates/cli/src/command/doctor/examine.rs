@@ -67,8 +67,16 @@ pub(super) async fn registry(
         Ok(names) => names,
         Err(error) => {
             match error.kind() {
-                ErrorKind::Config | ErrorKind::Unsupported => {
-                    report.fail(GROUP, "reachable", &error.chain());
+                ErrorKind::Config => report.fail(GROUP, "reachable", &error.chain()),
+                // A domain that does not list its services is in order, but there is no question to
+                // ask it.
+                ErrorKind::Unsupported => {
+                    report.skip(
+                        GROUP,
+                        "reachable",
+                        "there is no list of services to ask for",
+                    );
+                    report.warn(GROUP, "list", &error.chain());
                 }
                 _ => report.unreachable(GROUP, "reachable", &error.chain()),
             }

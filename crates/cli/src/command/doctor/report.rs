@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::failure::{Failure, NO, OK, REGISTRY, one_line};
-use crate::output::{Format, Output};
+use crate::output::Output;
 use crate::style::Paint;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -102,8 +102,8 @@ impl Report {
     }
 
     pub(super) fn write(&self, output: &Output) -> Result<(), Failure> {
-        if output.format == Format::Json {
-            return output.json(&Whole {
+        if output.format.is_structured() {
+            return output.value(&Whole {
                 status: self.status(),
                 checks: &self.checks,
             });
