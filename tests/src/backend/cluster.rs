@@ -51,7 +51,8 @@ impl Kind for EtcdCluster {
     const ENSEMBLE: Ensemble = ETCD_CLUSTER;
     // Drawn between one and two timeouts of a second each.
     const ELECTION: Duration = Duration::from_secs(2);
-    const HOLD: Duration = Duration::ZERO;
+    // A try at a member that has no leader yet, or is silent, is given up after a second.
+    const HOLD: Duration = Duration::from_secs(1);
     const LEADER_IS_MISSED: bool = true;
     const CUTS: usize = 3;
     const HAS_PREFIX: bool = true;
