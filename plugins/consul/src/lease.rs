@@ -19,6 +19,10 @@ use crate::removal;
 const LOOKS: u32 = 4;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// How often a leader is looked for before a write, while there is none, and how many times.
+const ELECTION_LOOK_EVERY: Duration = Duration::from_millis(100);
+const ELECTION_LOOKS: u32 = 15;
+
 /// Writes a record at `agent`, if it is not there already and ours, and waits until the servers have
 /// it.
 pub(crate) async fn hold(shared: &Shared, agent: Agent, record: &Definition) -> Result<Agent> {
@@ -57,7 +61,7 @@ async fn write(
     owner: Owner,
     is_there: bool,
 ) -> Result<()> {
-    leader_answers(agent, record).await?;
+    leader_answers(shared, agent, record).await?;
     agent.write(&record.owned_by(owner.clone())).await?;
     if is_there {
         // Whatever a registration says, an agent keeps the status of a check that it has already:
@@ -72,9 +76,18 @@ async fn write(
 /// An agent that tells the servers of a change answers nobody until it has: for seconds, while they
 /// have no leader, or while it dials one that has just died. What it holds could not be renewed
 /// meanwhile, and would expire. A read of the leader holds nobody up.
-async fn leader_answers(agent: &Agent, record: &Definition) -> Result<()> {
+///
+/// An election is waited for: who failed at once, again and again, would be far apart when it is over.
+async fn leader_answers(shared: &Shared, agent: &Agent, record: &Definition) -> Result<()> {
     if matches!(agent.is_led().await, Ok(false)) {
-        return Err(error::leaderless(agent.peer()));
+        let is_led = tokio::select! {
+            is_led = is_led_soon(agent) => is_led,
+            // Then the fault is this agent's. Others may be silent.
+            true = another_is_led(shared, agent) => false,
+        };
+        if !is_led {
+            return Err(error::leaderless(agent.peer()));
+        }
     }
     let read = agent.entries_of(&record.name, &record.id, &Since::Now, agent.wait());
     match read.await {
@@ -82,6 +95,27 @@ async fn leader_answers(agent: &Agent, record: &Definition) -> Result<()> {
         // Who may not read may write all the same.
         Ok(_) | Err(_) => Ok(()),
     }
+}
+
+async fn is_led_soon(agent: &Agent) -> bool {
+    let mut pace = Pace::new(1, ELECTION_LOOK_EVERY);
+    for _ in 0..ELECTION_LOOKS {
+        pace.turn().await;
+        if !matches!(agent.is_led().await, Ok(false)) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Whether an agent knows a leader, but for this one.
+async fn another_is_led(shared: &Shared, agent: &Agent) -> bool {
+    for other in shared.agents.all().filter(|other| !other.is(agent)) {
+        if matches!(other.is_led().await, Ok(true)) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Whether the servers have this record of `owner`, live or not.
@@ -218,15 +252,8 @@ impl ConsulLease {
     ///
     /// Nobody knows one during an election, which is no reason to move.
     async fn is_cut_off(&self) -> bool {
-        if !matches!(self.agent.is_led().await, Ok(false)) {
-            return false;
-        }
-        for other in self.shared.agents.all() {
-            if matches!(other.is_led().await, Ok(true)) {
-                return true;
-            }
-        }
-        false
+        matches!(self.agent.is_led().await, Ok(false))
+            && another_is_led(&self.shared, &self.agent).await
     }
 
     /// Registers the record at another agent, which is the lease's from then on.

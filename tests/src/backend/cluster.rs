@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::sleep;
 use waypost_core::InstanceKey;
 use waypost_testkit::containers::{
     CONSUL_CLUSTER, Cluster, ETCD_CLUSTER, Ensemble, Server, ZOOKEEPER_CLUSTER,
@@ -17,6 +18,9 @@ use crate::Result;
 
 use super::Backend;
 
+/// The time between two looks for a leader.
+const POLL: Duration = Duration::from_millis(20);
+
 /// What differs from cluster to cluster.
 pub trait Kind: fmt::Debug + Send + Sync + 'static {
     /// Name of the driver.
@@ -25,12 +29,10 @@ pub trait Kind: fmt::Debug + Send + Sync + 'static {
     const SLACK: Duration;
     /// How its members are started.
     const ENSEMBLE: Ensemble;
-    /// How long a cluster whose leader is gone may be without one.
+    /// How long a cluster whose leader is gone is without one at most, when no vote is split.
     const ELECTION: Duration;
-    /// How much longer a write may be held by a member that does not know the new leader yet.
+    /// How much longer a write may be held up.
     const HOLD: Duration;
-    /// How long a record may be missing whose own member fell.
-    const MISSING: Duration;
     /// Whether the others go on when their leader is cut off silently.
     const LEADER_IS_MISSED: bool;
     /// How often a member of the same cluster is cut off.
@@ -49,9 +51,8 @@ impl Kind for EtcdCluster {
     const ENSEMBLE: Ensemble = ETCD_CLUSTER;
     // Drawn between one and two timeouts of a second each.
     const ELECTION: Duration = Duration::from_secs(2);
-    // A member that is silent is left after a second.
+    // A try at a member that has no leader yet, or is silent, is given up after a second.
     const HOLD: Duration = Duration::from_secs(1);
-    const MISSING: Duration = Duration::ZERO;
     const LEADER_IS_MISSED: bool = true;
     const CUTS: usize = 3;
     const HAS_PREFIX: bool = true;
@@ -67,10 +68,8 @@ impl Kind for ConsulCluster {
     const ENSEMBLE: Ensemble = CONSUL_CLUSTER;
     // Between one and two timeouts of a second each, and a candidate's second try.
     const ELECTION: Duration = Duration::from_secs(3);
-    // A server holds what it cannot hand to a leader, and an agent waits for one write at a time.
-    const HOLD: Duration = Duration::from_secs(7);
-    // A record is its agent's: it moves to another one with its next renewal.
-    const MISSING: Duration = Duration::from_millis(3200);
+    // An agent dials the dead leader for a while, and takes one write at a time.
+    const HOLD: Duration = Duration::from_secs(2);
     // Their agents answer nobody until they give its connections up, a quarter of a minute later.
     const LEADER_IS_MISSED: bool = false;
     // Who was cut off is struck from the cluster, and comes back much later than its links do.
@@ -90,7 +89,6 @@ impl Kind for ZooKeeperCluster {
     // Two seconds until a silent leader is given up, and as much until the next one has followers.
     const ELECTION: Duration = Duration::from_secs(4);
     const HOLD: Duration = Duration::ZERO;
-    const MISSING: Duration = Duration::ZERO;
     const LEADER_IS_MISSED: bool = true;
     const CUTS: usize = 3;
     const HAS_PREFIX: bool = true;
@@ -106,7 +104,7 @@ pub struct Clustered<K> {
     first: SocketAddr,
     /// Clients so far.
     clients: AtomicUsize,
-    /// The member that was struck.
+    /// The member that was struck, until it is back.
     struck: Mutex<Option<usize>>,
     /// Leaders that were struck so far.
     strikes: AtomicUsize,
@@ -154,6 +152,25 @@ impl<K: Kind> Clustered<K> {
         Ok(most.1)
     }
 
+    /// Waits until a member leads that is not down.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn elected(&self) {
+        loop {
+            for place in 0..self.cluster.members().len() {
+                if self.down() != Some(place) && self.cluster.leads(place).await {
+                    return;
+                }
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    fn down(&self) -> Option<usize> {
+        *self.struck.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn strike(&self, place: usize) -> Result<&Server> {
         *self.struck.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
         self.strikes.fetch_add(1, Ordering::Relaxed);
@@ -161,8 +178,11 @@ impl<K: Kind> Clustered<K> {
     }
 
     fn struck(&self) -> Result<&Server> {
-        let struck = *self.struck.lock().unwrap_or_else(PoisonError::into_inner);
-        self.member(struck.ok_or("no member was struck")?)
+        self.member(self.down().ok_or("no member was struck")?)
+    }
+
+    fn is_back(&self) {
+        *self.struck.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn member(&self, place: usize) -> Result<&Server> {
@@ -224,7 +244,9 @@ impl<K: Kind> Backend for Clustered<K> {
     }
 
     async fn start(&self) -> Result<()> {
-        Ok(self.struck()?.revive().await?)
+        self.struck()?.revive().await?;
+        self.is_back();
+        Ok(())
     }
 
     async fn pause(&self) -> Result<()> {
@@ -233,7 +255,9 @@ impl<K: Kind> Backend for Clustered<K> {
     }
 
     async fn unpause(&self) -> Result<()> {
-        Ok(self.struck()?.unpause().await?)
+        self.struck()?.unpause().await?;
+        self.is_back();
+        Ok(())
     }
 
     async fn wipe(&mut self) -> Result<()> {

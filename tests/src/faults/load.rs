@@ -21,9 +21,11 @@ use super::{Fault, patience, seconds};
 const CROWD_TTL: Duration = Duration::from_secs(30);
 /// Nodes of one service of the crowd.
 const NODES: usize = 10;
-/// How long writes are counted over: longer than a server that has just started, on a busy machine,
-/// lets them wait, to take all at once then.
-const WINDOW: Duration = Duration::from_secs(3);
+/// How long writes are counted over; …
+const WINDOW: Duration = Duration::from_secs(1);
+/// … and those of a crowd of less than so many: chance alone brings more of them in some second.
+const SMALL: usize = 500;
+const SMALL_WINDOW: Duration = Duration::from_secs(3);
 /// The time between two counts.
 const COUNT_EVERY: Duration = Duration::from_millis(100);
 /// Longest wait for a crowd to be there.
@@ -84,7 +86,7 @@ async fn herd<B: Backend>(house: &mut House<B>) -> Result<f64> {
     let begun = Instant::now();
     let bound = refresh(CROWD_TTL) + CAP + EPSILON;
     let (peak, back) = tokio::join!(
-        peak(&house.backend, bound),
+        peak(&house.backend, window(count), bound),
         all_back(&registry, &crowd, &house.history, patience(bound))
     );
     let (peak, back) = (peak?, back?);
@@ -106,8 +108,12 @@ async fn herd<B: Backend>(house: &mut House<B>) -> Result<f64> {
     Ok(peak)
 }
 
+fn window(count: usize) -> Duration {
+    if count < SMALL { SMALL_WINDOW } else { WINDOW }
+}
+
 /// The most writes a second, over a window.
-async fn peak<B: Backend>(backend: &B, during: Duration) -> Result<f64> {
+async fn peak<B: Backend>(backend: &B, window: Duration, during: Duration) -> Result<f64> {
     let begun = Instant::now();
     let mut counts: Vec<(Instant, u64)> = Vec::new();
     let mut peak = 0.0_f64;
@@ -115,7 +121,7 @@ async fn peak<B: Backend>(backend: &B, during: Duration) -> Result<f64> {
         let (now, count) = (Instant::now(), backend.writes().await?);
         // A window that is shorter at the beginning, or because this process stood still, counts
         // for what it is.
-        let before = counts.iter().rev().find(|(at, _)| now - *at >= WINDOW);
+        let before = counts.iter().rev().find(|(at, _)| now - *at >= window);
         if let Some((at, before)) = before {
             let spent = (now - *at).as_secs_f64();
             peak = peak.max(count.saturating_sub(*before) as f64 / spent);

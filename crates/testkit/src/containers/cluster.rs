@@ -93,15 +93,26 @@ impl Cluster {
     pub async fn leader(&self) -> Result<usize> {
         let begun = Instant::now();
         while begun.elapsed() < LED {
-            for (place, member) in self.members.iter().enumerate() {
-                let told = member.ask(self.ensemble.question).await;
-                if told.is_some_and(|told| told.contains(self.ensemble.answer)) {
+            for place in 0..self.members.len() {
+                if self.leads(place).await {
                     return Ok(place);
                 }
             }
             sleep(Duration::from_millis(50)).await;
         }
         Err(self.fault("find", "nobody leads"))
+    }
+
+    /// Whether the member at `place` says that it leads, within a second.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn leads(&self, place: usize) -> bool {
+        let Some(member) = self.members.get(place) else {
+            return false;
+        };
+        let told = member.ask(self.ensemble.question).await;
+        told.is_some_and(|told| told.contains(self.ensemble.answer))
     }
 
     /// Cuts a member off from the others, without a word to anybody; clients still reach it.

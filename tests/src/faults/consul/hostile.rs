@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use waypost_core::{Directory, DirectoryOptions};
 
 use crate::backend::Consul;
-use crate::bounds::{B as CAP, Bound, EPSILON, bound};
+use crate::bounds::{Bound, EPSILON, bound};
 use crate::house::{House, Shape, has, service};
 use crate::impostor::zeros;
 use crate::observe::Set;
@@ -29,7 +29,7 @@ pub(super) fn faults() -> Vec<Fault<Consul>> {
             name: "F36_hostile_records_among_good_ones",
             law: "broken tags are passed over, records without an address are skipped, and no good \
                   record is hidden",
-            bound: bound!(CAP + EPSILON),
+            bound: bound!(EPSILON),
             shape: Shape::PLAIN,
             run: |house| Box::pin(hostile(house)),
         },

@@ -10,9 +10,8 @@ use super::super::story::{Look, Sight, Story};
 use super::super::windows::{Span, blind};
 use super::Breach;
 
-/// How long an observer whose connection is well may not know of a change: the change has a second
-/// to reach it, and the fresh lookup that proves it has another one on a busy machine.
-const LAG: Duration = EPSILON.saturating_mul(2);
+/// How long an observer whose connection is well may not know of a change that a lookup has told.
+const LAG: Duration = EPSILON;
 
 /// Holds what every observer knows against the fresh lookups: once they have told of other
 /// content, the observer has [`LAG`] to know of it too, not counting the time for which it was
@@ -118,10 +117,10 @@ mod tests {
     #[test]
     fn a_change_that_comes_within_the_bound_is_none_and_after_it_is_one() {
         let late = |until| Fixture::whole().late("watch-1", 19_900, until).story();
-        assert_eq!(reliable(&late(21_900)), []);
-        let breaches = reliable(&late(22_300));
+        assert_eq!(reliable(&late(20_900)), []);
+        let breaches = reliable(&late(21_300));
         assert_eq!(breaches.len(), 1);
-        assert!(breaches[0].at > at(22_000), "{breaches:?}");
+        assert!(breaches[0].at > at(21_000), "{breaches:?}");
     }
 
     #[test]
