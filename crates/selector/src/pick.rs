@@ -8,9 +8,10 @@ use waypost_core::Instance;
 
 use crate::counts::ticks;
 use crate::explain::Why;
+use crate::local::Local;
 use crate::node::Node;
 use crate::table::Entry;
-use crate::thread::Local;
+use crate::thread;
 
 /// What a call says about the node that it went to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +71,8 @@ pub(crate) const LONGEST_REST: Duration = Duration::from_secs(60);
 /// success nor failure.
 #[must_use = "the call to the node counts as under way until it is marked or dropped"]
 pub struct Pick {
-    local: Arc<Local>,
+    /// There until the pick is dropped.
+    held: Option<Arc<Local>>,
     index: u32,
     counted: bool,
     probe: bool,
@@ -81,9 +83,9 @@ pub struct Pick {
 
 impl Pick {
     #[inline]
-    pub(crate) fn new(local: &Arc<Local>, index: u32, started: u64, counted: bool) -> Self {
+    pub(crate) fn new(held: Arc<Local>, index: u32, started: u64, counted: bool) -> Self {
         Self {
-            local: Arc::clone(local),
+            held: Some(held),
             index,
             counted,
             probe: false,
@@ -97,16 +99,27 @@ impl Pick {
         self
     }
 
+    #[expect(
+        clippy::expect_used,
+        reason = "only `drop` takes it, and nothing comes after"
+    )]
+    #[inline]
+    fn local(&self) -> &Arc<Local> {
+        self.held.as_ref().expect("a pick holds what it is of")
+    }
+
+    #[inline]
     fn entry(&self) -> &Entry {
-        match self.local.table.entry(self.index) {
+        let table = &self.local().table;
+        match table.entries.get(self.index as usize) {
             Some(entry) => entry,
-            // An index is drawn from the table that is held here.
-            None => &self.local.table.entries[0],
+            None => table.entry_aside(self.index),
         }
     }
 
     /// The picked node.
     #[must_use]
+    #[inline]
     pub fn node(&self) -> &Node {
         &self.entry().node
     }
@@ -132,10 +145,11 @@ impl Pick {
     /// Why this node: of which set and how many, what was left out. Costs nothing unless asked.
     #[must_use]
     pub fn why(&self) -> Why {
-        Why::of(&self.local, self.index, self.probe)
+        Why::of(self.local(), self.index, self.probe)
     }
 
     /// Tells what became of the call.
+    #[inline]
     pub fn mark(mut self, outcome: Outcome) {
         self.settle(outcome);
     }
@@ -143,54 +157,62 @@ impl Pick {
     #[inline]
     fn settle(&mut self, outcome: Outcome) {
         self.ended = true;
+        let local = &**self.local();
+        let place = self.entry().place;
         let quiet = outcome.is_quiet();
-        let local = &*self.local;
         let now = if self.started > 0 || !quiet {
             local.clock.now()
         } else {
             0
         };
-        let entry = self.entry();
         if self.counted
             && let Some(counts) = &local.counts
         {
-            let took = if self.started > 0 {
-                now - self.started
-            } else {
-                0
+            // It may have begun on another processor, whose clock is a little ahead.
+            let took = match self.started {
+                0 => 0,
+                started => now.saturating_sub(started).max(1),
             };
             let success = match outcome.kind {
                 Kind::Success => Some(true),
                 Kind::Failure | Kind::Unreachable => Some(false),
                 Kind::Ignored => None,
             };
-            counts.finish(entry.place, success, took, ticks(now));
+            counts.finish(place, success, took, ticks(now));
         }
-        let health = &entry.node.health;
-        let news = outcome.kind == Kind::Success && health.succeeded();
-        if news || !quiet || self.probe {
+        if !quiet || self.probe || (outcome.is_success() && local.suspects.has(place)) {
             self.report(outcome, now);
         }
     }
 
-    /// What the writer must know, since it may change the table.
+    /// What may change the node's health, and with it the table.
     #[cold]
     fn report(&self, outcome: Outcome, now: u64) {
-        let node = self.node();
+        let (local, entry) = (self.local(), self.entry());
+        let node = &entry.node;
         if self.probe {
             node.health.end_probe();
         }
-        if let Some(shared) = self.local.shared.upgrade() {
-            let now = if now > 0 { now } else { self.local.clock.now() };
+        let mut news = self.probe || !outcome.is_quiet();
+        if outcome.is_success() {
+            news |= node.health.succeeded();
+            local.suspects.review(entry.place, &node.health);
+        }
+        if news && let Some(shared) = local.shared.upgrade() {
+            let now = if now > 0 { now } else { local.clock.now() };
             shared.note(node, outcome, self.probe, now);
         }
     }
 }
 
 impl Drop for Pick {
+    #[inline]
     fn drop(&mut self) {
         if !self.ended {
             self.settle(Outcome::IGNORED);
+        }
+        if let Some(held) = self.held.take() {
+            thread::give_back(held);
         }
     }
 }
