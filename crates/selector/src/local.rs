@@ -55,7 +55,7 @@ pub(crate) struct Choice {
 impl Local {
     /// Chooses a node and counts the call; `None` when there is nobody, or the user's own code must
     /// choose.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn choose(
         &self,
         random: &mut Random,
@@ -96,7 +96,6 @@ impl Local {
     }
 
     /// The better one of two different nodes of the set, if it has two.
-    #[inline]
     fn of_two(&self, bits: u64, set: &Set, pace: &mut Pace, latency: bool) -> Option<Choice> {
         let entries = &*self.table.entries;
         let counts = self.counts.as_deref()?;
@@ -121,10 +120,9 @@ impl Local {
     }
 
     /// A pick of what was chosen; `held` is this very value.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pick(held: Arc<Self>, choice: Choice) -> Pick {
-        let counted = held.counts.is_some();
-        Pick::new(held, choice.index, choice.started, counted)
+        Pick::new(held, choice.index, choice.started)
     }
 }
 

@@ -95,9 +95,9 @@ impl<'a> Options<'a> {
         match cell {
             Some(cell) => {
                 cell.start();
-                Pick::new(Arc::clone(local), index, local.clock.now(), true)
+                Pick::new(Arc::clone(local), index, local.clock.now())
             }
-            None => Pick::new(Arc::clone(local), index, 0, false),
+            None => Pick::new(Arc::clone(local), index, 0),
         }
     }
 

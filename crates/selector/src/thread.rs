@@ -12,7 +12,7 @@ use crate::shared::Shared;
 use crate::strategy::{Key, Strategy};
 
 /// Most shares that are kept for further picks of a thread.
-const SPARES: usize = 64;
+const SPARES: usize = 32;
 
 /// One balancer's place in a thread.
 struct Seat {
@@ -21,7 +21,7 @@ struct Seat {
     local: Arc<Local>,
     /// Shares of `local` that picks have brought back. Taking one of them writes this thread's
     /// memory; a new one would be an atomic write, and another one when it ends.
-    spares: Vec<Arc<Local>>,
+    spares: Spares,
     progress: Progress,
 }
 
@@ -30,7 +30,7 @@ impl Seat {
         Self {
             version,
             local,
-            spares: Vec::new(),
+            spares: Spares::default(),
             progress: Progress::new(),
         }
     }
@@ -40,6 +40,33 @@ impl Drop for Seat {
     fn drop(&mut self) {
         if let Some(counts) = &self.local.counts {
             counts.leave();
+        }
+    }
+}
+
+#[derive(Default)]
+struct Spares {
+    all: [Option<Arc<Local>>; SPARES],
+    count: usize,
+}
+
+impl Spares {
+    #[inline(always)]
+    fn take(&mut self) -> Option<Arc<Local>> {
+        let last = self.count.checked_sub(1)?;
+        self.count = last;
+        self.all.get_mut(last)?.take()
+    }
+
+    /// Keeps one more; gives it back when there is no room.
+    #[inline(always)]
+    fn put(&mut self, held: Arc<Local>) -> Option<Arc<Local>> {
+        match self.all.get_mut(self.count) {
+            Some(place) => {
+                self.count += 1;
+                place.replace(held)
+            }
+            None => Some(held),
         }
     }
 }
@@ -60,7 +87,7 @@ thread_local! {
 
 /// Picks from the table that this thread has read. `None` when that takes more than a look: see
 /// [`read`].
-#[inline]
+#[inline(always)]
 pub(crate) fn quick(
     seat: usize,
     version: u64,
@@ -78,7 +105,7 @@ pub(crate) fn quick(
             }
             let local = &*seat.local;
             let choice = local.choose(random, &mut seat.progress, strategy, key)?;
-            let held = seat.spares.pop();
+            let held = seat.spares.take();
             let held = held.unwrap_or_else(|| Arc::clone(&seat.local));
             Some(Local::pick(held, choice))
         })
@@ -87,7 +114,7 @@ pub(crate) fn quick(
 }
 
 /// Takes back the share of a pick that has ended.
-#[inline]
+#[inline(always)]
 pub(crate) fn give_back(held: Arc<Local>) {
     // Let go of outside, if it is: others' code may run then, which may pick.
     let _left = THREAD.try_with(|thread| {
@@ -97,11 +124,10 @@ pub(crate) fn give_back(held: Arc<Local>) {
         let Some(Some(seat)) = thread.seats.get_mut(held.seat) else {
             return Some(held);
         };
-        if !Arc::ptr_eq(&seat.local, &held) || seat.spares.len() >= SPARES {
+        if !Arc::ptr_eq(&seat.local, &held) {
             return Some(held);
         }
-        seat.spares.push(held);
-        None
+        seat.spares.put(held)
     });
 }
 
@@ -135,7 +161,7 @@ pub(crate) fn seat(version: u64, local: &Arc<Local>) {
     // Let go of outside: others' code may run then, which may pick.
     let _left = THREAD.try_with(|thread| {
         let Ok(mut thread) = thread.try_borrow_mut() else {
-            return (Vec::new(), None, Vec::new());
+            return (Vec::new(), None, None);
         };
         thread.random.seed();
         // Balancers that are gone are let go of here, where something is made anyway.
@@ -147,18 +173,18 @@ pub(crate) fn seat(version: u64, local: &Arc<Local>) {
             thread.seats.resize_with(local.seat + 1, || None);
         }
         let Some(place) = thread.seats.get_mut(local.seat) else {
-            return (gone, None, Vec::new());
+            return (gone, None, None);
         };
         match place {
             Some(known) if same_counts(&known.local, local) => {
                 known.version = version;
-                let mut old = std::mem::take(&mut known.spares);
-                old.push(std::mem::replace(&mut known.local, Arc::clone(local)));
-                (gone, None, old)
+                let spares = std::mem::take(&mut known.spares);
+                let old = std::mem::replace(&mut known.local, Arc::clone(local));
+                (gone, None, Some((spares, old)))
             }
             _ => {
                 let old = place.replace(Seat::new(version, Arc::clone(local)));
-                (gone, old, Vec::new())
+                (gone, old, None)
             }
         }
     });
