@@ -52,7 +52,7 @@ enum Chore {
 
 #[derive(Debug, clap::Args)]
 struct BenchOptions {
-    /// Which bench, and what it takes: `registry [--json]`.
+    /// Which bench, and what it takes: `registry [--json]`, `picks [--json]`.
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
@@ -77,6 +77,24 @@ fn main() -> ExitCode {
 }
 
 fn bench(options: &BenchOptions) -> anyhow::Result<bool> {
+    match options.arguments.split_first() {
+        Some((bench, rest)) if bench == "picks" => picks(rest),
+        _ => registry(&options.arguments),
+    }
+}
+
+/// The peers stand in a workspace of their own.
+fn picks(arguments: &[String]) -> anyhow::Result<bool> {
+    tools::present("cmake", "one of the peers, pingora, builds zlib-ng with it")?;
+    let status = tools::cargo()?
+        .current_dir(tools::root()?.join("benches/peers"))
+        .args(["run", "--quiet", "--release", "--locked", "--"])
+        .args(arguments)
+        .status()?;
+    Ok(status.success())
+}
+
+fn registry(arguments: &[String]) -> anyhow::Result<bool> {
     tools::images(&["etcd", "consul", "zookeeper"])?;
     let status = tools::cargo()?
         .args([
@@ -87,7 +105,7 @@ fn bench(options: &BenchOptions) -> anyhow::Result<bool> {
             "waypost-benches",
             "--",
         ])
-        .args(&options.arguments)
+        .args(arguments)
         .status()?;
     Ok(status.success())
 }

@@ -27,6 +27,15 @@ pub(crate) fn cargo() -> Result<Command> {
     Ok(command)
 }
 
+/// Refuses to go on without a program that a build needs.
+pub(crate) fn present(program: &str, what_for: &str) -> Result<()> {
+    let answer = Command::new(program).arg("--version").output();
+    if answer.is_ok_and(|answer| answer.status.success()) {
+        return Ok(());
+    }
+    bail!("{program} is not installed: {what_for}; install it (apt-get install {program})")
+}
+
 /// Why Docker cannot be used, if it cannot.
 pub(crate) fn docker_fault() -> Option<String> {
     let answer = Command::new("docker")

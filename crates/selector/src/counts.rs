@@ -5,16 +5,12 @@
 //! where it began.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::node::Place;
+use crate::slots::Slots;
 
-/// Cells of the first chunk; each further one has twice as many.
-const FIRST: u32 = 64;
-const FIRST_BITS: u32 = FIRST.trailing_zeros();
-/// Enough chunks for 2^28 nodes.
-const CHUNKS: usize = 22;
 /// A tick is 2^14 ns (16 µs): 32 bits of them are 19 hours.
 const TICK_BITS: u32 = 14;
 /// Ticks until other threads' counts of a node are looked up again (10 ms).
@@ -34,10 +30,11 @@ pub(crate) fn ticks(nanoseconds: u64) -> u32 {
 #[derive(Debug, Default)]
 #[repr(align(32))]
 pub(crate) struct Cell {
-    epoch: AtomicU32,
+    /// Whose cell it is, and below that how many calls have ended, in one word: a call to the slot's
+    /// former node that ends while the cell changes hands must not count for the next one.
+    ended: AtomicU64,
     /// Written by the owning thread alone.
     started: AtomicU32,
-    finished: AtomicU32,
     /// Microseconds, as the bits of an f32; 0 means that nothing is known.
     latency: AtomicU32,
     measured: AtomicU32,
@@ -57,9 +54,14 @@ fn decay(age: u32) -> f32 {
     fourth * fourth
 }
 
+fn epoch(ended: u64) -> u32 {
+    (ended >> 32) as u32
+}
+
 impl Cell {
+    #[inline]
     fn is_of(&self, place: Place) -> bool {
-        self.epoch.load(Ordering::Relaxed) == place.epoch
+        epoch(self.ended.load(Ordering::Relaxed)) == place.epoch
     }
 
     /// Makes it the cell of the node that has its slot now.
@@ -67,7 +69,6 @@ impl Cell {
     fn begin(&self, epoch: u32) {
         for count in [
             &self.started,
-            &self.finished,
             &self.latency,
             &self.measured,
             &self.others,
@@ -75,19 +76,48 @@ impl Cell {
         ] {
             count.store(0, Ordering::Relaxed);
         }
-        self.epoch.store(epoch, Ordering::Relaxed);
+        let ended = u64::from(epoch) << 32;
+        self.ended.store(ended, Ordering::Release);
     }
 
+    #[inline]
     fn own(&self) -> u32 {
-        let started = self.started.load(Ordering::Relaxed);
-        started.wrapping_sub(self.finished.load(Ordering::Relaxed))
+        // What has ended is read first: whatever happens in between, no more have ended than begun.
+        let ended = self.ended.load(Ordering::Acquire) as u32;
+        let under_way = self.started.load(Ordering::Relaxed).wrapping_sub(ended);
+        // Except while the cell changes hands.
+        if under_way > u32::MAX / 2 {
+            0
+        } else {
+            under_way
+        }
+    }
+
+    /// Counts the end of a call; not when the cell is another node's by now.
+    #[inline]
+    fn end(&self, place: Place) -> bool {
+        let mut seen = self.ended.load(Ordering::Relaxed);
+        while epoch(seen) == place.epoch {
+            let next = (seen & !0xffff_ffff) | u64::from((seen as u32).wrapping_add(1));
+            match self
+                .ended
+                .compare_exchange_weak(seen, next, Ordering::Release, Ordering::Relaxed)
+            {
+                Ok(_) => return true,
+                Err(now) => seen = now,
+            }
+        }
+        false
     }
 
     /// Calls under way on all threads, as far as is known.
+    #[inline]
     pub(crate) fn in_flight(&self) -> u32 {
-        self.own() + self.others.load(Ordering::Relaxed)
+        self.own()
+            .saturating_add(self.others.load(Ordering::Relaxed))
     }
 
+    #[inline]
     pub(crate) fn start(&self) {
         let started = self.started.load(Ordering::Relaxed);
         self.started
@@ -95,6 +125,7 @@ impl Cell {
     }
 
     /// The latency to expect at `now`: as measured, and nearer to `mean` the longer that is ago.
+    #[inline]
     pub(crate) fn expected(&self, now: u32, mean: f32) -> f32 {
         let latency = micros(&self.latency);
         if latency == 0.0 {
@@ -130,7 +161,7 @@ impl Cell {
 
 /// One thread's counts of all nodes of a service.
 pub(crate) struct Counts {
-    chunks: [OnceLock<Box<[Cell]>>; CHUNKS],
+    cells: Slots<Cell>,
     /// Mean latency of successful calls in microseconds, as bits.
     mean: AtomicU32,
     /// Whether the thread still has a seat.
@@ -140,7 +171,7 @@ pub(crate) struct Counts {
 impl Counts {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
-            chunks: [const { OnceLock::new() }; CHUNKS],
+            cells: Slots::default(),
             mean: AtomicU32::new(0),
             seated: AtomicBool::new(true),
         })
@@ -154,19 +185,10 @@ impl Counts {
         self.seated.load(Ordering::Relaxed)
     }
 
-    /// The cell at `slot`; its chunk is made on first use.
-    fn at(&self, slot: u32) -> Option<&Cell> {
-        let (chunk, index) = chunk_of(slot);
-        let cells = self
-            .chunks
-            .get(chunk)?
-            .get_or_init(|| (0..FIRST << chunk).map(|_| Cell::default()).collect());
-        cells.get(index)
-    }
-
     /// The cell of `place`, taken over from whoever had the slot before.
+    #[inline]
     pub(crate) fn cell(&self, place: Place) -> Option<&Cell> {
-        let cell = self.at(place.slot)?;
+        let cell = self.cells.made(place.slot)?;
         if !cell.is_of(place) {
             cell.begin(place.epoch);
         }
@@ -174,10 +196,11 @@ impl Counts {
     }
 
     /// The cell of `place`, if this thread has counted the node.
+    #[inline]
     pub(crate) fn known(&self, place: Place) -> Option<&Cell> {
-        let (chunk, index) = chunk_of(place.slot);
-        let cell = self.chunks.get(chunk)?.get()?.get(index)?;
-        cell.is_of(place).then_some(cell)
+        self.cells
+            .known(place.slot)
+            .filter(|cell| cell.is_of(place))
     }
 
     /// Never below one microsecond, so that calls under way count before anything was measured.
@@ -186,40 +209,53 @@ impl Counts {
     }
 
     /// A call to `place` has ended. `nanoseconds` is 0 where its time was not taken.
+    #[inline]
     pub(crate) fn finish(&self, place: Place, success: Option<bool>, nanoseconds: u64, now: u32) {
         let Some(cell) = self.known(place) else {
             return;
         };
-        cell.finished.fetch_add(1, Ordering::Relaxed);
+        if !cell.end(place) {
+            return;
+        }
         match success {
-            Some(true) if nanoseconds > 0 => {
-                let sample = (nanoseconds as f32 / 1000.0).max(0.001);
-                cell.measure(sample, now);
-                let mean = micros(&self.mean);
-                let mean = if mean == 0.0 {
-                    sample
-                } else {
-                    mean + (sample - mean) / 64.0
-                };
-                self.mean.store(mean.to_bits(), Ordering::Relaxed);
-            }
-            Some(false) => {
-                let known = micros(&cell.latency);
-                let took = nanoseconds as f32 / 1000.0;
-                let worse = took.max(PENALTY * self.mean()).max(2.0 * known);
-                cell.set(worse.min(WORST.max(took)), now);
-            }
+            Some(true) if nanoseconds > 0 => self.succeeded(cell, nanoseconds, now),
+            Some(false) => self.failed(cell, nanoseconds, now),
             _ => {}
         }
     }
 
+    fn succeeded(&self, cell: &Cell, nanoseconds: u64, now: u32) {
+        let sample = (nanoseconds as f32 / 1000.0).max(0.001);
+        cell.measure(sample, now);
+        let mean = micros(&self.mean);
+        let mean = if mean == 0.0 {
+            sample
+        } else {
+            mean + (sample - mean) / 64.0
+        };
+        self.mean.store(mean.to_bits(), Ordering::Relaxed);
+    }
+
+    #[cold]
+    fn failed(&self, cell: &Cell, nanoseconds: u64, now: u32) {
+        let known = micros(&cell.latency);
+        let took = nanoseconds as f32 / 1000.0;
+        let worse = took.max(PENALTY * self.mean()).max(2.0 * known);
+        cell.set(worse.min(WORST.max(took)), now);
+    }
+
     /// Looks up what other threads count of `place`, if that is due.
+    #[inline]
     pub(crate) fn look(&self, place: Place, cell: &Cell, peers: &[Arc<Self>], now: u32) {
-        if now.wrapping_sub(cell.looked.load(Ordering::Relaxed)) < LOOK_AGAIN {
-            return;
+        if now.wrapping_sub(cell.looked.load(Ordering::Relaxed)) >= LOOK_AGAIN {
+            self.look_now(place, cell, peers, now);
         }
+    }
+
+    #[cold]
+    fn look_now(&self, place: Place, cell: &Cell, peers: &[Arc<Self>], now: u32) {
         cell.looked.store(now, Ordering::Relaxed);
-        let mut others = 0;
+        let mut others = 0_u32;
         for peer in peers {
             if std::ptr::eq(Arc::as_ptr(peer), self) {
                 continue;
@@ -227,7 +263,7 @@ impl Counts {
             let Some(theirs) = peer.known(place) else {
                 continue;
             };
-            others += theirs.own();
+            others = others.saturating_add(theirs.own());
             let (measured, latency) = (theirs.measured.load(Ordering::Relaxed), theirs.latency());
             let newer = measured.wrapping_sub(cell.measured.load(Ordering::Relaxed));
             if latency > 0.0
@@ -238,12 +274,6 @@ impl Counts {
         }
         cell.others.store(others, Ordering::Relaxed);
     }
-}
-
-fn chunk_of(slot: u32) -> (usize, usize) {
-    let chunk = ((slot >> FIRST_BITS) + 1).ilog2();
-    let before = FIRST * ((1 << chunk) - 1);
-    (chunk as usize, (slot - before) as usize)
 }
 
 impl fmt::Debug for Counts {
@@ -259,20 +289,6 @@ mod tests {
     use super::*;
 
     const ONE: Place = Place { slot: 1, epoch: 1 };
-
-    #[test]
-    fn slots_fall_into_chunks_without_gap_or_overlap() {
-        let mut next = (0, 0);
-        for slot in 0..10_000 {
-            let (chunk, index) = chunk_of(slot);
-            assert_eq!((chunk, index), next, "slot {slot}");
-            next = if index + 1 == (FIRST as usize) << chunk {
-                (chunk + 1, 0)
-            } else {
-                (chunk, index + 1)
-            };
-        }
-    }
 
     #[test]
     fn a_slot_used_again_begins_with_nothing_and_an_old_pick_does_not_count_there() {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::balancer::Shared;
 use crate::counts::ticks;
+use crate::local::Local;
 use crate::options::candidate;
+use crate::shared::Shared;
 use crate::table::Entry;
-use crate::thread::Local;
 use crate::writer::{self, Member, Writer};
 
 /// Why this node.

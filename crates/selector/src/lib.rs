@@ -25,25 +25,37 @@
 //! # Ok::<(), waypost_core::Error>(())
 //! ```
 
+mod alias;
 mod balancer;
+mod builder;
 mod clock;
+mod compare;
 mod counts;
 mod explain;
+mod local;
 mod maglev;
+mod next;
 mod node;
 mod options;
+mod pace;
 mod pick;
+mod random;
 mod rules;
+mod seat;
 mod selector;
+mod shared;
+mod slots;
 mod strategy;
+mod suspects;
 mod table;
 #[cfg(test)]
 mod tests;
 mod thread;
 mod writer;
 
-pub use balancer::{Balancer, Next};
+pub use balancer::Balancer;
 pub use explain::{Explained, Explanation, Why};
+pub use next::Next;
 pub use node::Node;
 pub use options::{NoneAvailable, Options};
 pub use pick::{Outcome, Pick};

@@ -50,6 +50,11 @@ impl Health {
         }
     }
 
+    /// Whether nothing speaks against the node: then a success changes nothing.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.results.load(Ordering::Acquire) == 0 && !self.out.load(Ordering::Acquire)
+    }
+
     pub(crate) fn results(&self) -> u64 {
         self.results.load(Ordering::Relaxed)
     }

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use waypost_core::{Error, ErrorKind, ServiceName};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::balancer::Shared;
+use crate::builder::weight;
+use crate::compare::{Compare, is_no_worse};
 use crate::counts::ticks;
+use crate::local::Local;
 use crate::node::Place;
 use crate::pick::Pick;
 use crate::rules::Filter;
+use crate::shared::Shared;
 use crate::strategy::{Candidate, Key, Strategy};
-use crate::table::{Absent, Entry, Table, weight};
-use crate::thread::{Compare, Local, is_no_worse};
+use crate::table::{Absent, Entry, Table};
 
 /// What one call asks of a pick.
 ///
@@ -93,9 +95,9 @@ impl<'a> Options<'a> {
         match cell {
             Some(cell) => {
                 cell.start();
-                Pick::new(local, index, local.clock.now(), true)
+                Pick::new(Arc::clone(local), index, local.clock.now())
             }
-            None => Pick::new(local, index, 0, false),
+            None => Pick::new(Arc::clone(local), index, 0),
         }
     }
 

@@ -5,7 +5,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use waypost_core::{Members, NodeId, Result, ServiceName};
 
-use crate::balancer::{Balancer, Next};
+use crate::balancer::Balancer;
+use crate::next::Next;
 use crate::options::{NoneAvailable, Options};
 use crate::pick::Outcome;
 use crate::rules::Rules;

@@ -145,6 +145,9 @@ impl Member {
     /// Puts the node out at `now`; `pause` is what it asked for. Tells whether that is news.
     pub(crate) fn put_out(&mut self, why: Why, now: u64, pause: u64, rule: &Ejection) -> bool {
         let base = rule.base.as_nanos() as u64;
+        if why == Why::Resting && self.rests_already(now.saturating_add(pause), pause) {
+            return false;
+        }
         if let Some(out) = &self.out
             && out.until > now
             && out.why == why
@@ -179,8 +182,20 @@ impl Member {
             until: now.saturating_add(length).saturating_add(jitter),
         });
         self.node.health.set_out(true);
-        self.node.health.forget();
+        if why != Why::Resting {
+            self.node.health.forget();
+        }
         true
+    }
+
+    /// Whether what the node asks for changes nothing: it is out for a graver reason, which its wish
+    /// must not undo, or it asked for about the same before, as each of the calls under way does.
+    fn rests_already(&self, until: u64, pause: u64) -> bool {
+        match &self.out {
+            Some(out) if out.why == Why::Resting => until <= out.until.saturating_add(pause / 8),
+            Some(_) => true,
+            None => false,
+        }
     }
 
     /// Takes the node back; tells whether it was out.

@@ -1,0 +1,193 @@
+//! What was measured, against the goals: as tables and as JSON.
+
+use std::fmt;
+use std::io::Write;
+
+use serde_json::{Value, json};
+
+use crate::measure::Shown;
+use crate::moved::Moved;
+use crate::rebuild::Rebuilt;
+
+/// Everything of one number of nodes.
+#[derive(Debug)]
+pub(crate) struct Size {
+    pub(crate) nodes: usize,
+    pub(crate) alone: Vec<Shown>,
+    pub(crate) together: Vec<Shown>,
+}
+
+pub(crate) fn min_of(shown: &[Shown], name: &str) -> f64 {
+    let found = shown.iter().find(|one| one.name == name);
+    found.map_or(f64::NAN, |one| one.cpu.min())
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Met,
+    Missed,
+    /// The floor differs too much from itself, or nothing could be measured.
+    Open,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Met => "met",
+            Self::Missed => "MISSED",
+            Self::Open => "no verdict",
+        })
+    }
+}
+
+/// One goal: the worst of its figures against its bound.
+#[derive(Debug)]
+pub(crate) struct Goal {
+    pub(crate) name: String,
+    /// What is compared, and the figure of each.
+    pub(crate) figures: Vec<(String, f64)>,
+    pub(crate) most: f64,
+    /// Why there is no verdict whatever the figures are.
+    pub(crate) doubt: Option<String>,
+}
+
+impl Goal {
+    fn worst(&self) -> Option<&(String, f64)> {
+        self.figures
+            .iter()
+            .max_by(|one, other| one.1.total_cmp(&other.1))
+    }
+
+    pub(crate) fn verdict(&self) -> Verdict {
+        match self.worst() {
+            _ if self.doubt.is_some() => Verdict::Open,
+            Some((_, worst)) if worst.is_finite() && *worst <= self.most => Verdict::Met,
+            Some((_, worst)) if worst.is_finite() => Verdict::Missed,
+            _ => Verdict::Open,
+        }
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "goal": self.name,
+            "most": self.most,
+            "figures": self.figures.iter().map(|(of, figure)| json!({ "of": of, "figure": figure })).collect::<Vec<_>>(),
+            "verdict": self.verdict().to_string(),
+            "doubt": self.doubt,
+        })
+    }
+}
+
+/// Everything of one run.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) load: [String; 2],
+    pub(crate) sizes: Vec<Size>,
+    pub(crate) rebuilt: Vec<Rebuilt>,
+    pub(crate) moved: Vec<Moved>,
+    pub(crate) goals: Vec<Goal>,
+}
+
+impl Report {
+    pub(crate) fn is_good(&self) -> bool {
+        self.goals
+            .iter()
+            .all(|goal| goal.verdict() != Verdict::Missed)
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        let shown = |all: &[Shown]| -> Vec<Value> {
+            let one = |one: &Shown| json!({ "name": one.name, "ns": one.cpu.json(), "allocations": one.allocations });
+            all.iter().map(one).collect()
+        };
+        json!({
+            "bench": "picks",
+            "command": "cargo xtask bench picks --json",
+            "load": { "begin": self.load[0], "end": self.load[1] },
+            "picks": self.sizes.iter().map(|size| json!({
+                "nodes": size.nodes,
+                "one_thread": shown(&size.alone),
+                "two_threads": shown(&size.together),
+            })).collect::<Vec<_>>(),
+            "rebuild_us": self.rebuilt.iter().map(|one| json!({
+                "name": one.name, "nodes": one.nodes, "us": one.cpu.json(),
+            })).collect::<Vec<_>>(),
+            "keys_moved": self.moved.iter().map(|one| json!({
+                "name": one.name, "nodes": one.nodes, "part": one.part,
+            })).collect::<Vec<_>>(),
+            "goals": self.goals.iter().map(Goal::json).collect::<Vec<_>>(),
+        })
+    }
+
+    /// The tables, for people.
+    ///
+    /// # Errors
+    /// When `out` cannot be written.
+    pub(crate) fn table(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        writeln!(
+            out,
+            "CPU ns a pick, least (median); one thread | two pinned threads"
+        )?;
+        for size in &self.sizes {
+            writeln!(out, "{} nodes", size.nodes)?;
+            for one in &size.alone {
+                let two = size.together.iter().find(|two| two.name == one.name);
+                let two = two.map_or_else(
+                    || "-".to_owned(),
+                    |two| format!("{:.1} ({:.1})", two.cpu.min(), two.cpu.median()),
+                );
+                let (least, median) = (one.cpu.min(), one.cpu.median());
+                let (name, allocations) = (one.name, one.allocations);
+                writeln!(
+                    out,
+                    "  {name:52} {least:10.1} ({median:10.1}) | {two:>22} | {allocations:.2} allocations"
+                )?;
+            }
+        }
+        writeln!(
+            out,
+            "\nCPU µs from one changed node to the next pick, least (median)"
+        )?;
+        for one in &self.rebuilt {
+            let (least, median) = (one.cpu.min(), one.cpu.median());
+            writeln!(
+                out,
+                "  {:34} {:6} nodes {least:10.1} ({median:.1})",
+                one.name, one.nodes
+            )?;
+        }
+        writeln!(out, "\nkeys that move when one node leaves")?;
+        for one in &self.moved {
+            let times = one.part * one.nodes as f64;
+            writeln!(
+                out,
+                "  {:34} {:6} nodes {:8.3} % = {times:.2}/N",
+                one.name,
+                one.nodes,
+                one.part * 100.0
+            )?;
+        }
+        writeln!(out, "\ngoals")?;
+        for goal in &self.goals {
+            let (of, figure) = goal.worst().cloned().unwrap_or_default();
+            let (name, most, verdict) = (&goal.name, goal.most, goal.verdict());
+            write!(
+                out,
+                "  {verdict:10} {figure:7.2} ≤ {most:<6.3} {name}; worst: {of}"
+            )?;
+            writeln!(
+                out,
+                "{}",
+                goal.doubt
+                    .as_ref()
+                    .map(|why| format!(" ({why})"))
+                    .unwrap_or_default()
+            )?;
+        }
+        let [begin, end] = &self.load;
+        writeln!(
+            out,
+            "load average {begin} at the start, {end} at the end\nagain: cargo xtask bench picks"
+        )
+    }
+}
