@@ -33,6 +33,8 @@ pub trait Kind: fmt::Debug + Send + Sync + 'static {
     const ELECTION: Duration;
     /// How much longer a write may be held up.
     const HOLD: Duration;
+    /// Whether a record is its member's, and has to be written at another one when that falls.
+    const RECORDS_MOVE: bool = false;
     /// Whether the others go on when their leader is cut off silently.
     const LEADER_IS_MISSED: bool;
     /// How often a member of the same cluster is cut off.
@@ -70,6 +72,7 @@ impl Kind for ConsulCluster {
     const ELECTION: Duration = Duration::from_secs(3);
     // An agent dials the dead leader for a while, and takes one write at a time.
     const HOLD: Duration = Duration::from_secs(2);
+    const RECORDS_MOVE: bool = true;
     // Their agents answer nobody until they give its connections up, a quarter of a minute later.
     const LEADER_IS_MISSED: bool = false;
     // Who was cut off is struck from the cluster, and comes back much later than its links do.

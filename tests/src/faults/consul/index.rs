@@ -19,8 +19,9 @@ use super::super::{Fault, patience};
 
 /// How long it answers so.
 const DURING: Duration = Duration::from_secs(12);
-/// The first answer, and those without a later index that may follow each other at once.
-const BURST: f64 = 1.0 + 2.0;
+/// The first answer, one for who joined the shared query while that came, and those without a later
+/// index that may follow each other at once.
+const BURST: f64 = 1.0 + 1.0 + 2.0;
 
 pub(super) fn faults() -> Vec<Fault<Consul>> {
     vec![Fault {
@@ -28,7 +29,7 @@ pub(super) fn faults() -> Vec<Fault<Consul>> {
         law: "an agent whose index is none, repeats or jumps back is asked once a second by each \
               watch, and what it says is believed",
         bound: Bound {
-            formula: "1 request/s a watch, after 3 at once",
+            formula: "1 request/s a watch, after 4 at once",
             limit: 1.0,
             unit: "1/s",
         },
