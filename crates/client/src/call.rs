@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use http::Response;
 use tokio::time::{Instant, sleep};
-use waypost_resilience::{Attempts, Context, Deadline, Rules as RetryRules, Sent, Verdict, Why, code};
+use waypost_resilience::{
+    Attempts, Context, Deadline, Rules as RetryRules, Sent, Verdict, Why, code,
+};
 use waypost_selector::{Next, NoneAvailable, Options, Pick};
 
 use crate::answer::Answer;
