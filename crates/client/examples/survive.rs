@@ -82,7 +82,7 @@ async fn registered(addresses: &[String]) -> (MemoryRegistry, Vec<Box<dyn Lease>
     let registry = MemoryRegistry::new();
     let mut leases = Vec::new();
     for (number, address) in addresses.iter().enumerate() {
-        let id = NodeId::new(format!("n{number}")).expect("an id");
+        let id = NodeId::new(&format!("n{number}")).expect("an id");
         let record = Record::new(id, Address::new(address).expect("an address"));
         let instance = Instance::new(ServiceName::new("greeter").expect("a name"), record);
         let options = RegisterOptions::new(Duration::from_secs(3600));
@@ -98,7 +98,10 @@ async fn http(case: &str, addresses: &[String]) {
     let client = client.build().expect("a client");
     let row = Row::of(async || {
         let answer = client.get("http://greeter/hello").await?;
-        let attempts = answer.extensions().get::<NodeOf>().map_or(1, NodeOf::attempts);
+        let attempts = answer
+            .extensions()
+            .get::<NodeOf>()
+            .map_or(1, NodeOf::attempts);
         http_body_util::BodyExt::collect(answer.into_body()).await?;
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(attempts)
     });
@@ -133,11 +136,17 @@ impl Resolve for Resolver {
 async fn grpc(case: &str, addresses: &[String]) {
     let (registry, _leases) = registered(addresses).await;
     let client = Client::builder().registry(Arc::new(registry)).build();
-    let channel = client.expect("a client").grpc("greeter").expect("a channel");
+    let channel = client
+        .expect("a client")
+        .grpc("greeter")
+        .expect("a channel");
     let mut client = HealthClient::new(channel);
     let row = Row::of(async || {
         let answer = client.check(HealthCheckRequest::default()).await?;
-        let attempts = answer.extensions().get::<NodeOf>().map_or(1, NodeOf::attempts);
+        let attempts = answer
+            .extensions()
+            .get::<NodeOf>()
+            .map_or(1, NodeOf::attempts);
         Ok::<_, tonic::Status>(attempts)
     });
     row.await.print(case, "Waypost");
@@ -157,7 +166,9 @@ async fn grpc(case: &str, addresses: &[String]) {
 }
 
 async fn health_server() -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("bound");
     let address = listener.local_addr().expect("an address").to_string();
     let (_, service) = tonic_health::server::health_reporter();
     let server = Server::builder().add_service(service);
@@ -167,10 +178,15 @@ async fn health_server() -> String {
 
 #[tokio::main]
 async fn main() {
-    println!("| endpoints | client | failed | slowest, first 2 s | slowest, later | attempts a call |");
+    println!(
+        "| endpoints | client | failed | slowest, first 2 s | slowest, later | attempts a call |"
+    );
     println!("|---|---|---|---|---|---|");
     let hole = BlackHole::new().await;
-    for (kind, dead) in [("refused", refused().await), ("black hole", hole.address.clone())] {
+    for (kind, dead) in [
+        ("refused", refused().await),
+        ("black hole", hole.address.clone()),
+    ] {
         for live in 1..=3 {
             let mut nodes = Vec::new();
             for _ in 0..live {

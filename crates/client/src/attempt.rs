@@ -69,7 +69,8 @@ impl Call<'_> {
         let limit = self.limit(now, false);
         let leased = async {
             self.route.reach(pick, self.head.version).await?;
-            self.route.peer(pick)?.pool.lease(self.head.version).await
+            let pool = &self.route.peer(pick)?.pool;
+            pool.lease(self.head.version, now).await
         };
         timeout_at(limit.at(), leased).await.unwrap_or_else(|_| {
             let text = "no connection was free in time";

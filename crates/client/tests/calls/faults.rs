@@ -111,7 +111,9 @@ async fn an_ejected_node_returns_where_no_call_is_idempotent() {
     let (nodes, stage) = nodes(3, true).await;
     nodes[0].does(Does::Status(503));
     let base = Duration::from_millis(300);
-    let rules = Rules::new().with_ejection(Ejection::new().with_base(base));
+    let rules = Rules::new()
+        .with_strategy(Strategy::RoundRobin)
+        .with_ejection(Ejection::new().with_base(base));
     let client = stage.builder().rules(rules).build().expect("client");
     until_ejected(&client, 0).await;
     nodes[0].does(Does::Answer);

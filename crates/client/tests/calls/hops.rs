@@ -37,9 +37,9 @@ async fn hop(registry: &MemoryRegistry, number: u32, seen: Arc<Seen>, end: Insta
     let address = listener.local_addr().expect("address").to_string();
     let node = Node::new(
         NodeId::new("only").expect("id"),
-        Address::new(address).expect("address"),
+        Address::new(&address).expect("address"),
     );
-    let name = ServiceName::new(format!("hop{number}")).expect("name");
+    let name = ServiceName::new(&format!("hop{number}")).expect("name");
     let lease = registry
         .register(
             &Instance::new(name, node),
@@ -72,7 +72,12 @@ async fn work(client: Client, number: u32, seen: &Seen, end: Instant) -> Respons
     seen.begun.fetch_add(1, Ordering::SeqCst);
     tokio::time::sleep(WORK).await;
     if number < 3 {
-        let _ = client.get(format!("http://hop{}/", number + 1)).await;
+        let answer = client.get(format!("http://hop{}/", number + 1)).await;
+        if !answer.is_ok_and(|answer| answer.status() == 200) {
+            let mut failed = Response::new(Full::default());
+            *failed.status_mut() = http::StatusCode::REQUEST_TIMEOUT;
+            return failed;
+        }
     }
     // A scheduler's delay is no work after the deadline.
     if Instant::now() > end + Duration::from_millis(40) {

@@ -204,7 +204,9 @@ async fn handle(request: Request<Incoming>, what: Does, mut handling: Handling) 
         response.headers_mut().insert("content-type", kind);
         if status != 200 {
             let code = waypost_resilience::code::to_grpc(status);
-            response.headers_mut().insert("grpc-status", code.into());
+            response
+                .headers_mut()
+                .insert("grpc-status", u16::from(code).into());
             *response.body_mut() = Full::default().boxed_unsync();
         }
     }

@@ -42,7 +42,7 @@ impl Stage {
     }
 
     pub async fn join(&mut self, address: &str, version: &str) {
-        let id = NodeId::new(format!("n{}", self.leases.len())).expect("id");
+        let id = NodeId::new(&format!("n{}", self.leases.len())).expect("id");
         let node = Record::new(id, Address::new(address).expect("address"));
         let service = ServiceName::new(SERVICE).expect("name");
         let instance = Instance::new(service, node).with_version(version);
