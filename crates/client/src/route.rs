@@ -137,6 +137,7 @@ impl Route {
             head: &head,
             body,
             attempts: Attempts::new(context.attempt()),
+            is_tied: options.is_some_and(|one| one.key.is_some()),
             bound: if head.whole { Some(deadline) } else { given },
         };
         let result = call.run(begun).await.map_err(|error| {
