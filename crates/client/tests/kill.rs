@@ -12,6 +12,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,7 +22,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use libtest_mimic::{Arguments, Failed, Trial};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep};
@@ -76,20 +77,33 @@ async fn serve(file: &Path) {
     let mut out = std::io::stdout();
     writeln!(out, "{}", listener.local_addr().expect("an address")).expect("told");
     let runs = Arc::new(append(file));
+    let running = Arc::new(AtomicU32::new(0));
+    let told_to_end = drained(Arc::clone(&running));
+    tokio::pin!(told_to_end);
     loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            continue;
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(_) => continue,
+            },
+            () = &mut told_to_end => return,
         };
         let _ = stream.set_nodelay(true);
-        let runs = Arc::clone(&runs);
+        let (runs, running) = (Arc::clone(&runs), Arc::clone(&running));
         tokio::spawn(async move {
             let service = service_fn(move |request: Request<Incoming>| {
-                let runs = Arc::clone(&runs);
+                let (runs, running) = (Arc::clone(&runs), Arc::clone(&running));
+                running.fetch_add(1, Ordering::SeqCst);
                 async move {
                     let line = format!("{}\n", request.uri().path());
                     (&*runs).write_all(line.as_bytes()).expect("noted");
                     let _ = request.into_body().collect().await;
                     sleep(Duration::from_millis(5)).await;
+                    // Answers are written within this time, or the test is too busy to tell.
+                    tokio::spawn(async move {
+                        sleep(Duration::from_millis(100)).await;
+                        running.fetch_sub(1, Ordering::SeqCst);
+                    });
                     Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"done"))))
                 }
             });
@@ -98,6 +112,15 @@ async fn serve(file: &Path) {
                 .serve_connection(TokioIo::new(stream), service)
                 .await;
         });
+    }
+}
+
+/// Waits until our standard input ends, and then for the calls that are under way.
+async fn drained(running: Arc<AtomicU32>) {
+    let mut end = Vec::new();
+    let _ = tokio::io::stdin().read_to_end(&mut end).await;
+    while running.load(Ordering::SeqCst) > 0 {
+        sleep(Duration::from_millis(5)).await;
     }
 }
 
@@ -118,7 +141,7 @@ impl House {
     async fn join(&mut self) {
         let mut child = Command::new(std::env::current_exe().expect("our name"))
             .env(NODE, &self.runs)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
@@ -146,12 +169,14 @@ impl House {
         lease.revoke().await.expect("gone");
     }
 
-    /// Takes the oldest away in order: out of the registry, then a moment, then its process.
+    /// Takes the oldest away in order: out of the registry, a moment for the callers to learn of
+    /// it, what is under way there, then its process.
     async fn retire(&mut self) {
         let (mut child, lease) = self.nodes.remove(0);
         lease.revoke().await.expect("gone");
         sleep(Duration::from_millis(300)).await;
-        child.kill().await.expect("ended");
+        drop(child.stdin.take());
+        child.wait().await.expect("ended");
     }
 }
 
@@ -266,7 +291,8 @@ fn check(made: &[Made], kills: &[Instant], runs: &str) -> Result<(), Failed> {
         let flying = |kill: &&Instant| *begun <= **kill + near && *ended + near >= **kill;
         ensure(kills.iter().find(flying).is_some(), || {
             format!(
-                "call {number} failed while nobody was killed: {}",
+                "call {number} failed after {:?} while nobody was killed: {}",
+                *ended - *begun,
                 error.chain()
             )
         })?;
