@@ -15,7 +15,9 @@ mod node;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use node::{BlackHole, Node, refused};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};

@@ -184,7 +184,7 @@ impl House {
 type Made = (u32, bool, Instant, Instant, Result<(), Error>);
 
 async fn call(client: Client, number: u32) -> Made {
-    let idempotent = number % 2 == 0;
+    let idempotent = number.is_multiple_of(2);
     let mut request = Request::new(Full::<Bytes>::default());
     *request.method_mut() = Method::POST;
     *request.uri_mut() = format!("http://orders/{number}").parse().expect("a uri");

@@ -1,6 +1,8 @@
 //! The faults of calls, each with its bound.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use waypost_client::{CallOptions, ErrorKind};
 use waypost_selector::{Canary, Ejection, Rules, Strategy};

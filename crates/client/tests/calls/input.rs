@@ -1,7 +1,9 @@
 //! Bad input: settings, requests, incoming headers, and nodes that speak nonsense.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use async_trait::async_trait;
 use http::{HeaderMap, Method, Request};

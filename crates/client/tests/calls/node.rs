@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, StreamBody};
+use http_body_util::{BodyExt, Collected, Full, StreamBody};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -21,7 +21,7 @@ type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// What a node does with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Does {
+pub(crate) enum Does {
     Answer,
     /// Answers with this status; gRPC's is this one's, at 200.
     Status(u16),
@@ -37,21 +37,21 @@ pub enum Does {
 
 /// What is counted.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub(crate) struct Counts {
     /// Connections that were taken.
-    pub connections: AtomicU32,
+    pub(crate) connections: AtomicU32,
     /// Connections that are open.
-    pub open: AtomicU32,
+    pub(crate) open: AtomicU32,
     /// Requests that reached the handler.
-    pub begun: AtomicU32,
+    pub(crate) begun: AtomicU32,
     /// Requests that the handler has answered.
-    pub done: AtomicU32,
+    pub(crate) done: AtomicU32,
     /// Requests whose handler was dropped before it answered.
-    pub dropped: AtomicU32,
+    pub(crate) dropped: AtomicU32,
 }
 
 impl Counts {
-    pub fn begun(&self) -> u32 {
+    pub(crate) fn begun(&self) -> u32 {
         self.begun.load(Ordering::SeqCst)
     }
 }
@@ -79,24 +79,20 @@ impl Drop for Handling {
 }
 
 /// A node that serves.
-pub struct Node {
-    pub address: String,
-    pub counts: Arc<Counts>,
+pub(crate) struct Node {
+    pub(crate) address: String,
+    pub(crate) counts: Arc<Counts>,
     does: Arc<Mutex<Does>>,
     two: bool,
     task: Option<JoinHandle<()>>,
 }
 
 impl Node {
-    pub async fn http() -> Self {
+    pub(crate) async fn http() -> Self {
         Self::start(false).await
     }
 
-    pub async fn grpc() -> Self {
-        Self::start(true).await
-    }
-
-    pub async fn of(grpc: bool) -> Self {
+    pub(crate) async fn of(grpc: bool) -> Self {
         Self::start(grpc).await
     }
 
@@ -134,12 +130,12 @@ impl Node {
     }
 
     /// From now on it does this.
-    pub fn does(&self, what: Does) {
+    pub(crate) fn does(&self, what: Does) {
         *self.does.lock().expect("does") = what;
     }
 
     /// Everything ends at once: the listener, the connections, what runs.
-    pub async fn kill(&mut self) {
+    pub(crate) async fn kill(&mut self) {
         if let Some(task) = self.task.take() {
             task.abort();
             let _ = task.await;
@@ -151,7 +147,7 @@ impl Node {
     }
 
     /// It is back at its address.
-    pub async fn revive(&mut self) {
+    pub(crate) async fn revive(&mut self) {
         let listener = TcpListener::bind(&self.address).await.expect("bind again");
         self.serve(listener);
     }
@@ -198,7 +194,7 @@ async fn handle(request: Request<Incoming>, what: Does, mut handling: Handling) 
         _ => 200,
     };
     let sent = request.into_body().collect().await;
-    let sent = sent.map(|sent| sent.to_bytes()).unwrap_or_default();
+    let sent = sent.map(Collected::to_bytes).unwrap_or_default();
     handling.1 = true;
     let mut response = Response::new(body(what, sent, grpc, status));
     if !grpc {
@@ -234,20 +230,20 @@ fn body(what: Does, sent: Bytes, grpc: bool, status: u16) -> Body {
 }
 
 /// An address where nobody listens.
-pub async fn refused() -> String {
+pub(crate) async fn refused() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
     listener.local_addr().expect("address").to_string()
 }
 
 /// An address where no connection ever comes about: its queue is full, so that the kernel drops
 /// what arrives.
-pub struct BlackHole {
-    pub address: String,
+pub(crate) struct BlackHole {
+    pub(crate) address: String,
     _held: (TcpListener, Vec<JoinHandle<()>>),
 }
 
 impl BlackHole {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let socket = TcpSocket::new_v4().expect("socket");
         socket
             .bind("127.0.0.1:0".parse().expect("address"))
@@ -281,7 +277,7 @@ impl Drop for BlackHole {
 }
 
 /// What a node that speaks no proper HTTP sends once it has read something.
-pub async fn scripted(said: &'static [u8], again: bool) -> (String, JoinHandle<()>) {
+pub(crate) async fn scripted(said: &'static [u8], again: bool) -> (String, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
     let address = listener.local_addr().expect("address").to_string();
     let task = tokio::spawn(async move {

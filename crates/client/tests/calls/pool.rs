@@ -1,7 +1,9 @@
 //! Connections: how many, how long, and what is left behind.
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use futures_util::StreamExt;
 use http_body_util::BodyExt;

@@ -1,7 +1,9 @@
 //! A client over a registry in memory.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request};
@@ -13,24 +15,24 @@ use waypost_core::{
 };
 use waypost_memory::MemoryRegistry;
 
-pub const SERVICE: &str = "greeter";
+pub(crate) const SERVICE: &str = "greeter";
 
-pub struct Stage {
-    pub registry: MemoryRegistry,
+pub(crate) struct Stage {
+    pub(crate) registry: MemoryRegistry,
     leases: Vec<Box<dyn Lease>>,
 }
 
 /// One call's end.
 #[derive(Debug)]
-pub struct Done {
-    pub result: Result<(u16, Bytes), Error>,
-    pub took: Duration,
-    pub attempts: u32,
-    pub node: String,
+pub(crate) struct Done {
+    pub(crate) result: Result<(u16, Bytes), Error>,
+    pub(crate) took: Duration,
+    pub(crate) attempts: u32,
+    pub(crate) node: String,
 }
 
 impl Stage {
-    pub async fn new<'a>(addresses: impl IntoIterator<Item = &'a str>) -> Self {
+    pub(crate) async fn new<'a>(addresses: impl IntoIterator<Item = &'a str>) -> Self {
         let mut stage = Self {
             registry: MemoryRegistry::new(),
             leases: Vec::new(),
@@ -41,7 +43,7 @@ impl Stage {
         stage
     }
 
-    pub async fn join(&mut self, address: &str, version: &str) {
+    pub(crate) async fn join(&mut self, address: &str, version: &str) {
         let id = NodeId::new(&format!("n{}", self.leases.len())).expect("id");
         let node = Record::new(id, Address::new(address).expect("address"));
         let service = ServiceName::new(SERVICE).expect("name");
@@ -52,33 +54,33 @@ impl Stage {
     }
 
     /// Takes a node away, in the order in which they joined.
-    pub async fn leave(&mut self, index: usize) {
+    pub(crate) async fn leave(&mut self, index: usize) {
         self.leases.remove(index).revoke().await.expect("revoked");
     }
 
-    pub fn builder(&self) -> ClientBuilder {
+    pub(crate) fn builder(&self) -> ClientBuilder {
         Client::builder().registry(Arc::new(self.registry.clone()))
     }
 
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         self.builder().build().expect("client")
     }
 }
 
-pub fn get(path: &str) -> Request<Full<Bytes>> {
+pub(crate) fn get(path: &str) -> Request<Full<Bytes>> {
     let mut request = Request::new(Full::default());
     *request.uri_mut() = format!("http://{SERVICE}{path}").parse().expect("uri");
     request
 }
 
-pub fn post(path: &str, body: &'static [u8]) -> Request<Full<Bytes>> {
+pub(crate) fn post(path: &str, body: &'static [u8]) -> Request<Full<Bytes>> {
     let mut request = get(path);
     *request.method_mut() = Method::POST;
     *request.body_mut() = Full::new(Bytes::from_static(body));
     request
 }
 
-pub async fn send(client: &Client, request: Request<Full<Bytes>>) -> Done {
+pub(crate) async fn send(client: &Client, request: Request<Full<Bytes>>) -> Done {
     finish(Instant::now(), client.request(request).await).await
 }
 
@@ -120,7 +122,7 @@ fn grpc_or_http<B>(response: &http::Response<B>) -> u16 {
 }
 
 /// A unary call as a generated client makes it.
-pub async fn unary(client: &Client, path: &'static str, options: CallOptions) -> Done {
+pub(crate) async fn unary(client: &Client, path: &'static str, options: CallOptions) -> Done {
     let begun = Instant::now();
     let mut request = Request::new(Full::new(Bytes::from_static(b"\0\0\0\0\0")));
     *request.method_mut() = Method::POST;
@@ -134,17 +136,17 @@ pub async fn unary(client: &Client, path: &'static str, options: CallOptions) ->
 }
 
 impl Done {
-    pub fn is_fine(&self) -> bool {
+    pub(crate) fn is_fine(&self) -> bool {
         matches!(self.result, Ok((200, _)))
     }
 
-    pub fn error(self) -> Error {
+    pub(crate) fn error(self) -> Error {
         self.result.expect_err("a failed call")
     }
 }
 
 /// Waits until `wanted`, ten seconds at most.
-pub async fn until(what: &str, mut wanted: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut wanted: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !wanted() {
         assert!(
@@ -156,7 +158,7 @@ pub async fn until(what: &str, mut wanted: impl FnMut() -> bool) {
 }
 
 /// Nothing is left of the calls that were made.
-pub async fn nothing_under_way(client: &Client) {
+pub(crate) async fn nothing_under_way(client: &Client) {
     until("no call is under way", || {
         let explained = client.explain(SERVICE).expect("called");
         explained.nodes.iter().all(|node| node.in_flight == 0)

@@ -1,6 +1,8 @@
 //! One node of several cannot be reached: no call fails.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use waypost_client::{CallOptions, Client};
 
