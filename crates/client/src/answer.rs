@@ -40,15 +40,12 @@ impl Answer {
     pub(crate) fn new(
         body: Incoming,
         lease: Lease,
-        mut pick: Pick,
+        pick: Pick,
         outcome: Outcome,
         grpc: bool,
         deadline: Option<Deadline>,
     ) -> Self {
         let whole = body.is_end_stream();
-        if !whole {
-            pick.answered();
-        }
         let mut answer = Self {
             body: Some(body),
             lease: match lease.line {
