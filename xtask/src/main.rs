@@ -52,7 +52,7 @@ enum Chore {
 
 #[derive(Debug, clap::Args)]
 struct BenchOptions {
-    /// Which bench, and what it takes: `registry [--json]`, `picks [--json]`.
+    /// Which bench, and what it takes: `registry [--json]`, `picks [--json]`, `survive`.
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
@@ -79,6 +79,7 @@ fn main() -> ExitCode {
 fn bench(options: &BenchOptions) -> anyhow::Result<bool> {
     match options.arguments.split_first() {
         Some((bench, rest)) if bench == "picks" => picks(rest),
+        Some((bench, _)) if bench == "survive" => survive(),
         _ => registry(&options.arguments),
     }
 }
@@ -90,6 +91,15 @@ fn picks(arguments: &[String]) -> anyhow::Result<bool> {
         .current_dir(tools::root()?.join("benches/peers"))
         .args(["run", "--quiet", "--release", "--locked", "--"])
         .args(arguments)
+        .status()?;
+    Ok(status.success())
+}
+
+/// Calls with a dead node in the list, beside tonic's and reqwest's own ways.
+fn survive() -> anyhow::Result<bool> {
+    let status = tools::cargo()?
+        .args(["run", "--quiet", "--release", "--package", "waypost-client"])
+        .args(["--example", "survive"])
         .status()?;
     Ok(status.success())
 }

@@ -4,14 +4,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use http::HeaderMap;
 use rustls::ClientConfig;
+use tokio::time::timeout_at;
 use waypost_core::{Directory, DirectoryOptions, ErrorKind as CoreKind, Registry, ServiceName};
-use waypost_resilience::{Retry, RetryPolicy};
+use waypost_resilience::{Context, Deadline, Retry, RetryPolicy};
 use waypost_selector::{Balancer, Explanation, Rules, Strategy};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::grpc::GrpcChannel;
 use crate::http::HttpClient;
+use crate::options::CallOptions;
 use crate::route::Route;
 use crate::settings::Settings;
 
@@ -115,11 +118,36 @@ impl Client {
         &self.shared.settings
     }
 
-    /// The way to `service`, opened by its first call.
+    /// The way to `service`, opened by its first call within the client's timeout.
     pub(crate) async fn route(&self, service: &str) -> Result<Arc<Route>> {
+        self.route_within(service, None, &HeaderMap::new()).await
+    }
+
+    /// The way to `service`, opened by its first call within the time that the call has.
+    pub(crate) async fn route_within(
+        &self,
+        service: &str,
+        options: Option<&CallOptions>,
+        headers: &HeaderMap,
+    ) -> Result<Arc<Route>> {
         if let Some(known) = self.known(service) {
             return Ok(known);
         }
+        let timeout = options.and_then(|one| one.timeout);
+        let deadline = Deadline::after(timeout.unwrap_or(self.shared.settings.timeout))
+            .earlier_of(Context::with(Context::deadline))
+            .earlier_of(Deadline::accept(headers));
+        let opened = timeout_at(deadline.at(), self.open(service)).await;
+        opened.unwrap_or_else(|_| {
+            let text = format!(
+                "service `{}` cannot be looked up: the registry did not answer in time",
+                service.escape_debug()
+            );
+            Err(Error::new(ErrorKind::Registry, text))
+        })
+    }
+
+    async fn open(&self, service: &str) -> Result<Arc<Route>> {
         let name = name(service)?;
         let followed = self.shared.directory.follow(name.clone()).await;
         let followed = followed.map_err(|error| {

@@ -7,18 +7,19 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body::Body;
+use tokio::time::Instant;
 use tower_service::Service;
 use waypost_core::ServiceName;
 
 use crate::answer::Answer;
 use crate::body::{BoxError, Outgoing};
 use crate::client::Client;
-use crate::connect::Version;
 use crate::error::{Error, Result};
 use crate::options::CallOptions;
 use crate::route::{Head, Route};
+use crate::version::Version;
 
 /// Takes the place of a `tonic` channel in generated clients: each call goes to a node of its own.
 ///
@@ -42,11 +43,18 @@ impl GrpcChannel {
         }
     }
 
-    async fn route(&self) -> Result<Arc<Route>> {
+    async fn route(
+        &self,
+        options: Option<&CallOptions>,
+        headers: &HeaderMap,
+    ) -> Result<Arc<Route>> {
         if let Some(route) = self.route.get() {
             return Ok(Arc::clone(route));
         }
-        let route = self.client.route(self.service.as_str()).await?;
+        let route = self
+            .client
+            .route_within(self.service.as_str(), options, headers);
+        let route = route.await?;
         Ok(Arc::clone(self.route.get_or_init(|| route)))
     }
 
@@ -55,21 +63,22 @@ impl GrpcChannel {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let route = self.route().await?;
+        let begun = Instant::now();
         let (parts, body) = request.into_parts();
+        let options = parts.extensions.get::<CallOptions>();
+        let route = self.route(options, &parts.headers).await?;
         let path = parts.uri.path_and_query().cloned();
-        let whole = parts.headers.contains_key("grpc-timeout");
         let head = Head {
             method: parts.method,
             path: path.unwrap_or_else(|| PathAndQuery::from_static("/")),
             headers: parts.headers,
             version: Version::Two,
             grpc: true,
-            whole,
+            whole: false,
             authority: None,
         };
-        let options = parts.extensions.get::<CallOptions>();
-        route.send(head, Outgoing::new(body), options).await
+        let body = Outgoing::new(body);
+        route.send_since(begun, head, body, options).await
     }
 }
 

@@ -5,21 +5,26 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, PROXY_AUTHENTICATE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONNECTION, EXPECT, PROXY_AUTHENTICATE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
 use http::uri::{PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderName, Request, Response, Uri};
+use http::{HeaderMap, HeaderName, Method, Request, Response, Uri};
 use http_body::Body;
+use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::answer::Answer;
 use crate::body::{BoxError, Outgoing};
 use crate::client::Client;
-use crate::connect::Version;
+
 use crate::error::{Error, Result};
 use crate::options::CallOptions;
 use crate::route::Head;
+use crate::version::Version;
 
-/// What concerns one connection and is not passed on (RFC 9110, section 7.6.1).
+/// What concerns one connection and is not passed on (RFC 9110, section 7.6.1). `Expect` neither:
+/// the body is sent at once.
 const OF_CONNECTION: [HeaderName; 7] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -27,7 +32,7 @@ const OF_CONNECTION: [HeaderName; 7] = [
     TE,
     TRAILER,
     TRANSFER_ENCODING,
-    UPGRADE,
+    EXPECT,
 ];
 
 impl Client {
@@ -51,7 +56,11 @@ impl Client {
     ///
     /// Any method, any body. Whether it may be repeated once it was sent is told by the method
     /// (RFC 9110, section 9.2.2), or by [`CallOptions`] among the request's extensions. An answer of
-    /// any status is an answer.
+    /// any status is an answer; a redirect is not followed.
+    ///
+    /// The client's timeout bounds the time to the answer's head, so that a long body may take its
+    /// time; a timeout of the call's own, and the deadline that it was made under, hold for the
+    /// body too.
     ///
     /// # Errors
     /// What kept the call from being answered.
@@ -63,7 +72,12 @@ impl Client {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        let begun = Instant::now();
         let (parts, body) = request.into_parts();
+        if parts.method == Method::CONNECT || parts.headers.contains_key(UPGRADE) {
+            let text = "a connection cannot be handed over: CONNECT and Upgrade are not carried";
+            return Err(Error::config(text));
+        }
         let Some(authority) = parts.uri.authority() else {
             return Err(Error::config(format!(
                 "{:?} names no service; http://service-name/path is needed",
@@ -82,7 +96,9 @@ impl Client {
                 authority.as_str()
             )));
         }
-        let route = self.route(authority.host()).await?;
+        let options = parts.extensions.get::<CallOptions>();
+        let (service, headers) = (authority.host(), &parts.headers);
+        let route = self.route_within(service, options, headers).await?;
         let mut headers = parts.headers;
         strip(&mut headers);
         let path = parts.uri.path_and_query().cloned();
@@ -95,8 +111,8 @@ impl Client {
             whole: false,
             authority: None,
         };
-        let options = parts.extensions.get::<CallOptions>();
-        route.send(head, Outgoing::new(body), options).await
+        let body = Outgoing::new(body);
+        route.send_since(begun, head, body, options).await
     }
 }
 

@@ -14,18 +14,23 @@
 //! * A registry that is down fails no call: nodes stay known.
 
 mod answer;
+mod attempt;
 mod body;
+mod call;
 mod client;
 mod connect;
+mod draw;
 mod error;
 mod grpc;
 mod http;
 mod meter;
+mod node_of;
 mod options;
 mod peer;
 mod pool;
 mod route;
 mod settings;
+mod version;
 
 pub use answer::Answer;
 pub use body::{BoxError, Outgoing};
@@ -33,5 +38,5 @@ pub use client::{Client, ClientBuilder};
 pub use error::{Error, ErrorKind, Result};
 pub use grpc::GrpcChannel;
 pub use http::HttpClient;
+pub use node_of::NodeOf;
 pub use options::CallOptions;
-pub use route::NodeOf;

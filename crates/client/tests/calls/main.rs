@@ -1,0 +1,10 @@
+//! Calls over real sockets, to nodes that fail in every way that is known.
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
+mod faults;
+mod hops;
+mod input;
+mod node;
+mod pool;
+mod stage;
+mod survive;
