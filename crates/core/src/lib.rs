@@ -20,6 +20,7 @@ mod model;
 mod name;
 mod registration;
 mod registry;
+mod route;
 mod secret;
 mod skip;
 mod target;
@@ -35,6 +36,7 @@ pub use registration::{Registration, RegistrationOptions, Standing, State};
 pub use registry::{
     BoxWatcher, Change, Event, Lease, Profile, RegisterOptions, Registry, WatchScope, Watcher,
 };
+pub use route::{host_port, route_to};
 pub use secret::Secret;
 pub use skip::{SkipLog, Skipped};
 pub use target::{Origin, Target};

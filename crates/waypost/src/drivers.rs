@@ -127,6 +127,21 @@ impl Drivers {
         )))
     }
 
+    /// Where the registry of `target` is: its addresses, or its driver's default, as `host:port`; none
+    /// where it is on this machine alone. What a service takes to find the interface that leads
+    /// there.
+    ///
+    /// # Errors
+    /// As [`Drivers::get`], and [`ErrorKind::Config`](crate::ErrorKind::Config) for an address that
+    /// is none.
+    pub fn endpoints(&self, target: &Target) -> Result<Vec<String>> {
+        let driver = self.get(target.driver())?;
+        if !driver.profile.remote {
+            return Ok(Vec::new());
+        }
+        target.endpoints(driver.default_address, driver.default_port.unwrap_or(1))
+    }
+
     /// Makes the registry that `target` describes. Each of its operations ends with
     /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) after the operation limit.
     ///

@@ -12,6 +12,9 @@
 //! | `etcd` | etcd 3.x |
 //! | `consul` | Consul 1.8 and later |
 //! | `all` | all of them |
+//! | `server` | [`server`]: the life of a service, for an axum router |
+//! | `tonic` | gRPC services for it |
+//! | `prometheus` | its metrics, recorded and shown |
 //! | `flags` | [`flags`]: go-micro's command-line flags for your own binary |
 //!
 //! # Choosing a registry
@@ -34,6 +37,10 @@ mod nearest;
 
 #[cfg(feature = "flags")]
 pub mod flags;
+
+#[cfg(feature = "server")]
+#[doc(inline)]
+pub use waypost_server as server;
 
 pub use drivers::Drivers;
 pub use nearest::nearest;

@@ -173,7 +173,7 @@ impl Source<'_> {
     }
 }
 
-fn read(
+pub(super) fn read(
     matches: &ArgMatches,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Flags, String> {

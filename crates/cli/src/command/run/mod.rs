@@ -3,7 +3,7 @@
 mod place;
 mod supervisor;
 
-use waypost::{Address, Instance, Node, NodeId, ServiceName};
+use waypost::{Address, Instance, Node, NodeId, ServiceName, host_port};
 
 use crate::arguments::Run;
 use crate::failure::{Failure, Outcome};
@@ -11,7 +11,7 @@ use crate::session::Session;
 use crate::signals::Signals;
 use crate::supervise::{Probe, Restarts};
 
-use place::{host, joined, port};
+use place::{host, port};
 use supervisor::Supervisor;
 
 /// Runs a program and keeps it registered while it is well.
@@ -30,7 +30,7 @@ pub(super) async fn run(session: &Session, arguments: &Run) -> Outcome {
     }
     let port = port(session, arguments)?;
     let probe = Probe::new(
-        joined(&host, port),
+        host_port(&host, port),
         arguments.health.clone(),
         arguments.health_timeout,
     );
@@ -65,7 +65,7 @@ fn instance(session: &Session, arguments: &Run, host: &str) -> Result<Instance, 
         .or(flags.server_advertise.as_ref());
     let address = match advertise {
         Some(address) => address.clone(),
-        None => joined(host, port(session, arguments)?),
+        None => host_port(host, port(session, arguments)?),
     };
     let id = flags
         .server_id

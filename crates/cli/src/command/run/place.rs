@@ -1,8 +1,6 @@
 //! Where a program listens, and where callers find it.
 
-use std::net::UdpSocket;
-
-use waypost::{Error, Target};
+use waypost::{Error, Target, route_to};
 
 use crate::arguments::Run;
 use crate::failure::Failure;
@@ -45,28 +43,13 @@ pub(super) fn host(session: &Session, arguments: &Run) -> Result<String, Failure
         .endpoints(driver.default_address, driver.default_port.unwrap_or(1))?
         .iter()
         .find_map(|registry| route_to(registry));
-    local.ok_or_else(|| no_route(&target))
-}
-
-/// This machine's address on the way to `registry`. Nothing is sent: connecting a datagram socket
-/// only asks the system for the route.
-fn route_to(registry: &str) -> Option<String> {
-    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
-    socket.connect(registry).ok()?;
-    Some(socket.local_addr().ok()?.ip().to_string())
+    local
+        .map(|ip| ip.to_string())
+        .ok_or_else(|| no_route(&target))
 }
 
 fn no_route(target: &Target) -> Failure {
     Failure::from(Error::config(format!(
         "no address of this machine leads to {target}; name one with --host"
     )))
-}
-
-/// `host:port`, with the brackets that an IPv6 host needs.
-pub(super) fn joined(host: &str, port: u16) -> String {
-    if host.contains(':') && !host.starts_with('[') {
-        format!("[{host}]:{port}")
-    } else {
-        format!("{host}:{port}")
-    }
 }
