@@ -7,6 +7,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
 use tokio::time::{Sleep, sleep_until};
 use waypost_resilience::{Deadline, code};
 use waypost_selector::{Outcome, Pick};
@@ -18,7 +20,7 @@ use crate::pool::{Lease, Owned};
 /// An answer's body. The connection goes back to its pool when it was read to the end; dropped
 /// before, it is closed.
 pub struct Answer {
-    body: hyper::body::Incoming,
+    body: Source,
     lease: Option<Owned>,
     pick: Option<Pick>,
     /// What the head said about the node.
@@ -27,7 +29,62 @@ pub struct Answer {
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
+/// Where a body comes from.
+enum Source {
+    Node(hyper::body::Incoming),
+    Made(UnsyncBoxBody<Bytes, BoxError>),
+}
+
+impl Source {
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Node(body) => body.is_end_stream(),
+            Self::Made(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Node(body) => body.size_hint(),
+            Self::Made(body) => body.size_hint(),
+        }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self {
+            Self::Node(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map_err(|error| Box::new(error) as BoxError),
+            Self::Made(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+}
+
 impl Answer {
+    /// An answer that no node gave, as a layer gives it: a cached one, a substitute, or a node's
+    /// with another body.
+    #[must_use]
+    pub fn made<B>(body: B) -> Self
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        Self {
+            body: Source::Made(body.map_err(Into::into).boxed_unsync()),
+            lease: None,
+            pick: None,
+            outcome: Outcome::IGNORED,
+            grpc: false,
+            deadline: None,
+        }
+    }
+
+    /// An answer of these bytes.
+    #[must_use]
+    pub fn full(bytes: impl Into<Bytes>) -> Self {
+        Self::made(Full::new(bytes.into()))
+    }
+
     pub(crate) fn new(
         body: hyper::body::Incoming,
         lease: Lease,
@@ -41,7 +98,7 @@ impl Answer {
             Lease::Two(_) => None,
         };
         let mut answer = Self {
-            body,
+            body: Source::Node(body),
             lease,
             pick: Some(pick),
             outcome,
@@ -102,7 +159,7 @@ impl Body for Answer {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match Pin::new(&mut self.body).poll_frame(cx) {
+        match self.body.poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(trailers) = frame.trailers_ref() {
                     self.trailers(trailers);
@@ -115,6 +172,9 @@ impl Body for Answer {
             Poll::Ready(None) => {
                 self.end();
                 Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(error))) if matches!(self.body, Source::Made(_)) => {
+                Poll::Ready(Some(Err(error)))
             }
             Poll::Ready(Some(Err(error))) => {
                 let text = "the answer broke off";

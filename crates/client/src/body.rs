@@ -102,11 +102,20 @@ impl Outgoing {
         self.rest.is_none()
     }
 
-    /// The body for one attempt. Of a stream there is one only: what is left here afterwards is
-    /// its beginning.
-    pub(crate) fn take(&mut self) -> Sending {
+    /// What is kept of it.
+    pub(crate) fn ready(&self) -> &Bytes {
+        &self.ready
+    }
+
+    /// The body for one attempt, without its first `skip` bytes. Of a stream there is one only: what
+    /// is left here afterwards is its beginning.
+    pub(crate) fn take(&mut self, skip: usize) -> Sending {
+        let ready = match skip {
+            0 => self.ready.clone(),
+            _ => self.ready.slice(skip.min(self.ready.len())..),
+        };
         Sending {
-            ready: Some(self.ready.clone()).filter(|ready| !ready.is_empty()),
+            ready: Some(ready).filter(|ready| !ready.is_empty()),
             rest: self.rest.take(),
         }
     }

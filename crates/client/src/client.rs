@@ -4,14 +4,23 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
 use rustls::ClientConfig;
-use waypost_core::{Directory, DirectoryOptions, ErrorKind as CoreKind, Registry, ServiceName};
+use tower_layer::Layer;
+use tower_service::Service;
+use waypost_core::{
+    Directory, DirectoryOptions, ErrorKind as CoreKind, Followed, Registry, ServiceName,
+};
 use waypost_resilience::{Retry, RetryPolicy};
 use waypost_selector::{Balancer, Explanation, Rules, Strategy};
 
+use crate::body::{BoxError, Outgoing};
 use crate::error::{Error, ErrorKind, Result};
 use crate::grpc::GrpcChannel;
 use crate::http::HttpClient;
+use crate::layers::{self, CallService, Wrapper};
 use crate::route::Route;
 use crate::settings::Settings;
 
@@ -31,6 +40,8 @@ use crate::settings::Settings;
 #[derive(Debug, Clone)]
 pub struct Client {
     shared: Arc<Shared>,
+    /// What is around each call, if anything is.
+    stack: Option<CallService>,
 }
 
 #[derive(Debug)]
@@ -111,8 +122,37 @@ impl Client {
         routes.get(service).cloned()
     }
 
+    pub(crate) fn stack(&self) -> Option<&CallService> {
+        self.stack.as_ref()
+    }
+
+    /// The client without its layers.
+    pub(crate) fn bare(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            stack: None,
+        }
+    }
+
     pub(crate) fn settings(&self) -> &Settings {
         &self.shared.settings
+    }
+
+    async fn follow(&self, name: &ServiceName) -> Result<Followed> {
+        let followed = self.shared.directory.follow(name.clone()).await;
+        followed.map_err(|error| {
+            let kind = match error.kind() {
+                CoreKind::Config => ErrorKind::Config,
+                _ => ErrorKind::Registry,
+            };
+            Error::new(kind, format!("service `{name}` cannot be looked up")).with_source(error)
+        })
+    }
+
+    /// The nodes of `service`, for who balances by itself.
+    #[cfg(feature = "tower")]
+    pub(crate) async fn followed(&self, service: &str) -> Result<Followed> {
+        self.follow(&name(service)?).await
     }
 
     /// The way to `service`, opened by its first call.
@@ -121,14 +161,7 @@ impl Client {
             return Ok(known);
         }
         let name = name(service)?;
-        let followed = self.shared.directory.follow(name.clone()).await;
-        let followed = followed.map_err(|error| {
-            let kind = match error.kind() {
-                CoreKind::Config => ErrorKind::Config,
-                _ => ErrorKind::Registry,
-            };
-            Error::new(kind, format!("service `{name}` cannot be looked up")).with_source(error)
-        })?;
+        let followed = self.follow(&name).await?;
         let _alone = self.shared.opening.lock().await;
         if let Some(known) = self.known(service) {
             return Ok(known);
@@ -155,6 +188,7 @@ fn name(service: &str) -> Result<ServiceName> {
 pub struct ClientBuilder {
     directory: Option<Directory>,
     settings: Settings,
+    layers: Vec<Wrapper>,
     fault: Mutex<Option<Error>>,
 }
 
@@ -251,6 +285,26 @@ impl ClientBuilder {
         self
     }
 
+    /// Puts a tower layer around every call, within those that were added before: the place for what
+    /// a company wants of all its calls. It sees a call once, however often it is tried; what is
+    /// called is [`Called`](crate::Called) among the request's extensions. Without any layer calls
+    /// cost nothing for this.
+    ///
+    /// [`OnlyFor`](crate::OnlyFor) restricts one to some endpoints, and
+    /// [`CallOptions::with_layer`](crate::CallOptions::with_layer) is for one call.
+    pub fn layer<L, S, B>(mut self, layer: L) -> Self
+    where
+        L: Layer<CallService, Service = S> + Send + Sync + 'static,
+        S: Service<Request<Outgoing>, Response = Response<B>> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.layers.push(Wrapper::new(layer));
+        self
+    }
+
     /// The longest answer that [`Client::call`] reads, in bytes. Default 4 MiB.
     pub fn largest_answer(mut self, bytes: usize) -> Self {
         self.settings.largest = bytes;
@@ -279,13 +333,18 @@ impl ClientBuilder {
         };
         let rules = self.settings.rules.clone();
         waypost_selector::Selector::new(rules).map_err(|error| Error::config(error.to_string()))?;
-        Ok(Client {
+        let mut client = Client {
             shared: Arc::new(Shared {
                 directory,
                 settings: Arc::new(self.settings),
                 routes: RwLock::default(),
                 opening: tokio::sync::Mutex::default(),
             }),
-        })
+            stack: None,
+        };
+        if !self.layers.is_empty() {
+            client.stack = Some(layers::stack(&client, &self.layers));
+        }
+        Ok(client)
     }
 }

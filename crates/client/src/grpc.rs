@@ -17,7 +17,9 @@ use crate::body::{BoxError, Outgoing};
 use crate::client::Client;
 use crate::connect::Version;
 use crate::error::{Error, Result};
+use crate::layers::Called;
 use crate::options::CallOptions;
+use crate::plan::{Plan, Reading};
 use crate::route::{Head, Route};
 
 /// Takes the place of a `tonic` channel in generated clients: each call goes to a node of its own.
@@ -55,22 +57,45 @@ impl GrpcChannel {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let route = self.route().await?;
         let (parts, body) = request.into_parts();
-        let path = parts.uri.path_and_query().cloned();
-        let whole = parts.headers.contains_key("grpc-timeout");
-        let head = Head {
-            method: parts.method,
-            path: path.unwrap_or_else(|| PathAndQuery::from_static("/")),
-            headers: parts.headers,
-            version: Version::Two,
-            grpc: true,
-            whole,
-            authority: None,
-        };
-        let options = parts.extensions.get::<CallOptions>();
-        route.send(head, Outgoing::new(body), options).await
+        let request = Request::from_parts(parts, Outgoing::new(body));
+        let client = &self.client;
+        if client.is_layered(request.extensions().get::<CallOptions>()) {
+            let called = Called::grpc(self.service.as_str(), request.uri().path());
+            return client.layered(called, request).await;
+        }
+        send_bare(&*self.route().await?, request).await
     }
+}
+
+impl Client {
+    /// A gRPC request without layers.
+    pub(crate) async fn grpc_bare(
+        &self,
+        service: &str,
+        request: Request<Outgoing>,
+    ) -> Result<Response<Answer>> {
+        send_bare(&*self.route(service).await?, request).await
+    }
+}
+
+async fn send_bare(route: &Route, request: Request<Outgoing>) -> Result<Response<Answer>> {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path_and_query().cloned();
+    let whole = parts.headers.contains_key("grpc-timeout");
+    let head = Head {
+        method: parts.method,
+        path: path.unwrap_or_else(|| PathAndQuery::from_static("/")),
+        headers: parts.headers,
+        version: Version::Two,
+        grpc: true,
+        whole,
+        authority: None,
+        skip: 0,
+        reading: Reading::Passed,
+    };
+    let options = parts.extensions.get::<CallOptions>();
+    route.send(Plan::Same(head), body, options).await
 }
 
 impl<B> Service<Request<B>> for GrpcChannel

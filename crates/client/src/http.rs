@@ -16,7 +16,9 @@ use crate::body::{BoxError, Outgoing};
 use crate::client::Client;
 use crate::connect::Version;
 use crate::error::{Error, Result};
+use crate::layers::Called;
 use crate::options::CallOptions;
+use crate::plan::{Plan, Reading};
 use crate::route::Head;
 
 /// What concerns one connection and is not passed on (RFC 9110, section 7.6.1).
@@ -64,6 +66,21 @@ impl Client {
         B::Error: Into<BoxError>,
     {
         let (parts, body) = request.into_parts();
+        let request = Request::from_parts(parts, Outgoing::new(body));
+        if self.is_layered(request.extensions().get::<CallOptions>()) {
+            let uri = request.uri();
+            let called = Called::http(uri.host().unwrap_or_default(), uri.path());
+            return self.layered(called, request).await;
+        }
+        self.request_bare(request).await
+    }
+
+    /// A request without layers.
+    pub(crate) async fn request_bare(
+        &self,
+        request: Request<Outgoing>,
+    ) -> Result<Response<Answer>> {
+        let (parts, body) = request.into_parts();
         let Some(authority) = parts.uri.authority() else {
             return Err(Error::config(format!(
                 "{:?} names no service; http://service-name/path is needed",
@@ -94,9 +111,11 @@ impl Client {
             grpc: false,
             whole: false,
             authority: None,
+            skip: 0,
+            reading: Reading::Passed,
         };
         let options = parts.extensions.get::<CallOptions>();
-        route.send(head, Outgoing::new(body), options).await
+        route.send(Plan::Same(head), body, options).await
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::header::HOST;
 use http::uri::{Authority, Parts, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 use waypost_core::{Followed, Freshness, ServiceName};
@@ -23,6 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::meter::Meter;
 use crate::options::CallOptions;
 use crate::peer::Peer;
+use crate::plan::{Plan, Reading};
 use crate::pool::{Lease, Pool};
 use crate::settings::Settings;
 
@@ -44,7 +45,7 @@ pub(crate) struct Route {
 }
 
 /// A request without its body.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Head {
     pub(crate) method: Method,
     pub(crate) path: PathAndQuery,
@@ -56,11 +57,22 @@ pub(crate) struct Head {
     pub(crate) whole: bool,
     /// The `Host` or `:authority`, where it is not to be the service's name.
     pub(crate) authority: Option<Authority>,
+    /// How much of the body's beginning is not for this node.
+    pub(crate) skip: usize,
+    pub(crate) reading: Reading,
+}
+
+/// What an attempt brings back.
+pub(crate) enum Got {
+    /// A head, and a body that is still to come.
+    Live(hyper::body::Incoming, Lease),
+    /// All of it.
+    Whole(bytes::Bytes),
 }
 
 /// One attempt's end.
 struct Tried {
-    result: Result<(Response<hyper::body::Incoming>, Lease)>,
+    result: Result<Response<Got>>,
     sent: Sent,
 }
 
@@ -97,10 +109,11 @@ impl Route {
     /// An answer with an error status that nobody retries is an answer, not an error.
     pub(crate) async fn send(
         &self,
-        head: Head,
+        plan: Plan,
         mut body: Outgoing,
         options: Option<&CallOptions>,
     ) -> Result<Response<Answer>> {
+        let head = plan.any();
         let begun = Instant::now();
         let context = Context::current();
         let timeout = options
@@ -125,7 +138,7 @@ impl Route {
         };
         let mut attempts = Attempts::new(context.attempt());
         let result = self
-            .attempt_all(&rules, &mut attempts, &context, &head, &mut body, options)
+            .attempt_all(&rules, &mut attempts, &context, &plan, &mut body, options)
             .await;
         let result = result
             .map_err(|error| error.of_call(self.service.as_str(), endpoint, attempts.started()));
@@ -138,7 +151,7 @@ impl Route {
         rules: &RetryRules<'_>,
         attempts: &mut Attempts,
         context: &Context,
-        head: &Head,
+        plan: &Plan,
         body: &mut Outgoing,
         options: Option<&CallOptions>,
     ) -> Result<Response<Answer>> {
@@ -152,9 +165,12 @@ impl Route {
             }
         }
         let choice = choice(options, rules.call.idempotent);
-        let mut pick = self.first_pick(&choice, head.version)?;
+        let mut pick = self.first_pick(&choice, plan)?;
         let mut next = None;
         loop {
+            let head = plan
+                .head(pick.node())
+                .map_err(|error| error.with_node(pick.node().id()))?;
             let limit = self.limit(rules, attempts);
             let tried = self
                 .attempt(&pick, context, attempts.number(), head, body, limit)
@@ -204,32 +220,28 @@ impl Route {
             pick.mark(judged.outcome);
             drop(tried);
             pause(wait).await;
-            pick = self.connected(coming, head.version, || next.next().ok());
+            pick = self.connected(coming, plan, || next.next().ok());
         }
     }
 
     /// The first node of a call: one that has a connection, where there is one.
-    fn first_pick(&self, choice: &Options<'_>, version: Version) -> Result<Pick> {
+    fn first_pick(&self, choice: &Options<'_>, plan: &Plan) -> Result<Pick> {
         match self.balancer.pick(choice) {
-            Ok(pick) => Ok(self.connected(pick, version, || self.balancer.pick(choice).ok())),
+            Ok(pick) => Ok(self.connected(pick, plan, || self.balancer.pick(choice).ok())),
             Err(none) => Err(self.nobody(none)),
         }
     }
 
     /// `pick`, or another one that has a connection while `pick` has none yet: that is made in the
     /// background then.
-    fn connected(
-        &self,
-        pick: Pick,
-        version: Version,
-        mut draw: impl FnMut() -> Option<Pick>,
-    ) -> Pick {
+    fn connected(&self, pick: Pick, plan: &Plan, mut draw: impl FnMut() -> Option<Pick>) -> Pick {
+        let version = plan.version(pick.node());
         if self.is_connected(&pick, version) {
             return pick;
         }
         for _ in 0..DRAWS {
             let Some(other) = draw() else { break };
-            if self.is_connected(&other, version) {
+            if self.is_connected(&other, plan.version(other.node())) {
                 let node = pick.shared_node();
                 if let Some(peer) = self.peer(&pick) {
                     peer.warm(&self.balancer, node, version);
@@ -251,7 +263,7 @@ impl Route {
     }
 
     /// Why there is nobody to call.
-    fn nobody(&self, none: NoneAvailable) -> Error {
+    pub(crate) fn nobody(&self, none: NoneAvailable) -> Error {
         if !none.is_empty() {
             return Error::new(ErrorKind::NoneAvailable, none.to_string());
         }
@@ -271,8 +283,17 @@ impl Route {
         }
     }
 
+    pub(crate) fn freshness(&self) -> Freshness {
+        self.followed.freshness()
+    }
+
+    /// Why the nodes known are not the registry's present state, if they are not.
+    pub(crate) fn registry_error(&self) -> Option<waypost_core::Error> {
+        self.followed.error()
+    }
+
     /// When the coming attempt must be over.
-    fn limit(&self, rules: &RetryRules<'_>, attempts: &Attempts) -> Deadline {
+    pub(crate) fn limit(&self, rules: &RetryRules<'_>, attempts: &Attempts) -> Deadline {
         let now = Instant::now();
         let left = rules.deadline.remaining_at(now);
         let limit = rules
@@ -320,7 +341,7 @@ impl Route {
         body: &mut Outgoing,
         limit: Deadline,
         sent: &AtomicU8,
-    ) -> Result<(Response<hyper::body::Incoming>, Lease)> {
+    ) -> Result<Response<Got>> {
         let Some(peer) = self.peer(pick) else {
             return Err(Error::config("the node carries something else"));
         };
@@ -337,7 +358,7 @@ impl Route {
             Lease::Two(sender) => sender.try_send_request(request).await,
         };
         match sending {
-            Ok(response) => Ok((response, lease)),
+            Ok(response) => head.reading.read(response, lease).await,
             Err(mut error) => {
                 let unsent = error.take_message();
                 let error = error.into_error();
@@ -355,7 +376,7 @@ impl Route {
     }
 
     fn request(&self, head: &Head, body: &mut Outgoing) -> Request<crate::body::Sending> {
-        let mut request = Request::new(body.take());
+        let mut request = Request::new(body.take(head.skip));
         *request.method_mut() = head.method.clone();
         *request.headers_mut() = head.headers.clone();
         let mut uri = Parts::default();
@@ -390,11 +411,18 @@ impl Route {
         deadline: Deadline,
     ) -> Result<Response<Answer>> {
         match tried.result {
-            Ok((response, lease)) => {
+            Ok(response) => {
                 let deadline = head.whole.then_some(deadline);
                 let node = NodeOf(pick.shared_node());
-                let mut response = response
-                    .map(|body| Answer::new(body, lease, pick, outcome, head.grpc, deadline));
+                let mut response = response.map(|got| match got {
+                    Got::Live(body, lease) => {
+                        Answer::new(body, lease, pick, outcome, head.grpc, deadline)
+                    }
+                    Got::Whole(bytes) => {
+                        pick.mark(outcome);
+                        Answer::full(bytes)
+                    }
+                });
                 response.extensions_mut().insert(node);
                 Ok(response)
             }
@@ -425,53 +453,72 @@ impl NodeOf {
 }
 
 /// What an attempt's end means, for the call and for the node.
-struct Judged {
-    code: u16,
-    outcome: Outcome,
-    wish: Pushback,
+pub(crate) struct Judged {
+    pub(crate) code: u16,
+    pub(crate) outcome: Outcome,
+    pub(crate) wish: Pushback,
 }
 
 impl Judged {
     fn of(tried: &Tried, grpc: bool) -> Self {
-        let plain = |code, outcome| Self {
+        match &tried.result {
+            Ok(response) => Self::of_head(response.status(), response.headers(), grpc),
+            Err(error) => Self::of_error(error),
+        }
+    }
+
+    /// The node answered, with this head.
+    pub(crate) fn of_head(status: StatusCode, headers: &HeaderMap, grpc: bool) -> Self {
+        let status = status.as_u16();
+        let code = match grpc.then(|| grpc_code(headers)) {
+            None => status,
+            Some(Some(code)) => code,
+            Some(None) if status == 200 => code::OK,
+            Some(None) => status,
+        };
+        if code < code::BAD_REQUEST {
+            return Self::plain(code, Outcome::SUCCESS);
+        }
+        Self::answered(code, Pushback::from_headers(headers))
+    }
+
+    /// There is no answer that could be handed on.
+    pub(crate) fn of_error(error: &Error) -> Self {
+        match error.kind() {
+            ErrorKind::Connect => Self::plain(error.code(), Outcome::UNREACHABLE),
+            ErrorKind::Node => {
+                let wish = Pushback {
+                    after: error.retry_after(),
+                    never: error.forbids_retry(),
+                };
+                Self::answered(error.code(), wish)
+            }
+            _ => Self::plain(error.code(), Outcome::FAILURE),
+        }
+    }
+
+    fn plain(code: u16, outcome: Outcome) -> Self {
+        Self {
             code,
             outcome,
             wish: Pushback::default(),
+        }
+    }
+
+    /// The node answered with an error: one that says what the caller did wrong is no failure of it.
+    fn answered(code: u16, wish: Pushback) -> Self {
+        let mut outcome = if code >= code::INTERNAL {
+            Outcome::FAILURE
+        } else {
+            Outcome::SUCCESS
         };
-        match &tried.result {
-            Ok((response, _)) => {
-                let status = response.status().as_u16();
-                let code = if grpc {
-                    grpc_code(response.headers()).unwrap_or(if status == 200 {
-                        code::OK
-                    } else {
-                        status
-                    })
-                } else {
-                    status
-                };
-                if code < code::BAD_REQUEST {
-                    return plain(code, Outcome::SUCCESS);
-                }
-                let wish = Pushback::from_headers(response.headers());
-                let mut outcome = if code >= code::INTERNAL {
-                    Outcome::FAILURE
-                } else {
-                    Outcome::SUCCESS
-                };
-                if let Some(pause) = wish.after {
-                    outcome = outcome.with_retry_after(pause);
-                }
-                Self {
-                    code,
-                    outcome,
-                    wish,
-                }
-            }
-            Err(error) if error.kind() == ErrorKind::Connect => {
-                plain(error.code(), Outcome::UNREACHABLE)
-            }
-            Err(error) => plain(error.code(), Outcome::FAILURE),
+        if let Some(pause) = wish.after {
+            outcome = outcome.with_retry_after(pause);
+        }
+        Self {
+            code,
+            outcome,
+            wish,
         }
     }
 
@@ -501,14 +548,14 @@ fn is_refused(error: &hyper::Error) -> bool {
     false
 }
 
-async fn pause(wait: Duration) {
+pub(crate) async fn pause(wait: Duration) {
     if !wait.is_zero() {
         sleep(wait).await;
     }
 }
 
 /// What the balancer is asked for.
-fn choice(options: Option<&CallOptions>, idempotent: bool) -> Options<'_> {
+pub(crate) fn choice(options: Option<&CallOptions>, idempotent: bool) -> Options<'_> {
     let mut choice = Options::new().with_probing(idempotent);
     if let Some(options) = options {
         choice = choice.with_filters(&options.filters);
