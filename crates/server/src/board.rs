@@ -17,6 +17,8 @@ pub(crate) enum Phase {
     Stopping,
     /// Deregistered, or about to be.
     Leaving,
+    /// The listener closes.
+    Closing,
 }
 
 /// What is known of the record.
@@ -67,7 +69,13 @@ pub(crate) struct View {
 }
 
 impl View {
-    /// Whether the record should be there.
+    /// Whether the record should be written. A service that stops keeps the one it has, and writes
+    /// none any more.
+    pub(crate) fn begins_record(&self) -> bool {
+        self.phase == Phase::Serving && self.wants_record()
+    }
+
+    /// Whether the record should stay.
     pub(crate) fn wants_record(&self) -> bool {
         matches!(self.phase, Phase::Serving | Phase::Stopping)
             && self.checks.iter().all(|check| check.passing)
@@ -75,7 +83,7 @@ impl View {
 
     /// Whether callers should be sent here.
     pub(crate) fn is_ready(&self) -> bool {
-        self.phase == Phase::Serving && self.wants_record() && self.presence.holds()
+        self.begins_record() && self.presence.holds()
     }
 
     /// One line for each thing that readiness depends on, for people.
@@ -91,6 +99,7 @@ impl View {
             Phase::Serving => "serving",
             Phase::Stopping => "stopping",
             Phase::Leaving => "leaving",
+            Phase::Closing => "closing",
         };
         line(self.phase == Phase::Serving, "service", phase);
         let mut told = self.presence.state.map_or("none", State::as_str).to_owned();
@@ -184,7 +193,10 @@ mod tests {
         assert!(board.view().lines().ends_with("[-]db refused\n"));
         board.checked(0, true, None);
         board.enter(Phase::Stopping);
-        assert!(!board.view().is_ready());
+        let view = board.view();
+        assert!(!view.is_ready() && view.wants_record() && !view.begins_record());
+        board.enter(Phase::Leaving);
+        assert!(!board.view().wants_record());
     }
 
     #[test]

@@ -221,6 +221,9 @@ impl ServiceBuilder {
     }
 
     /// Serves `router`. The second time, the routers are merged, as axum does.
+    ///
+    /// # Panics
+    /// As [`Router::merge`], where two routers have the same route.
     #[must_use]
     pub fn serve(mut self, router: Router) -> Self {
         self.http = Some(match self.http {

@@ -13,7 +13,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tower_service::Service;
 
-use crate::board::{Board, View};
+use crate::board::{Board, Phase};
 
 /// The name under which the health service answers for the whole server.
 const WHOLE: &str = "";
@@ -127,12 +127,26 @@ impl Names {
     }
 }
 
-/// Keeps grpc.health.v1 at what the board says.
-pub(crate) async fn report(reporter: HealthReporter, names: std::sync::Arc<Names>, board: Board) {
+/// Keeps grpc.health.v1 at what the board says, and ends its streams when the listener closes: a
+/// caller that watches would hold the drain up to its deadline.
+pub(crate) async fn report(
+    mut reporter: HealthReporter,
+    names: std::sync::Arc<Names>,
+    board: Board,
+) {
     let mut views = board.watch();
     let mut shown = None;
     loop {
-        let ready = View::is_ready(&views.borrow_and_update());
+        let (ready, closing) = {
+            let view = views.borrow_and_update();
+            (view.is_ready(), view.phase == Phase::Closing)
+        };
+        if closing {
+            for name in names.all() {
+                reporter.clear_service_status(name).await;
+            }
+            return;
+        }
         if shown != Some(ready) {
             shown = Some(ready);
             let status = if ready {

@@ -182,6 +182,7 @@ impl Up {
             sleep(wait.saturating_sub(removed.elapsed())).await;
         }
 
+        board.enter(Phase::Closing);
         tracing::info!(service = %name, "closes its listener");
         let cut = self.listener.close(builder.drain).await;
         if cut > 0 {

@@ -51,12 +51,9 @@ impl Keeper {
             if !wanted_or_leaving(&mut views).await {
                 return Ok(());
             }
-            // Before the record is written, so that the watch shows how long a reader waits for it.
-            let watcher = self.watcher().await;
             let (registry, options) = (Arc::clone(&self.registry), self.options.clone());
             let registration = Registration::start(registry, self.instance.clone(), options)?;
-            self.hold(registration.standing(), &mut views, watcher)
-                .await;
+            self.hold(registration.standing(), &mut views).await;
             let released = registration.release().await;
             self.publish(None);
             if views.borrow_and_update().phase == Phase::Leaving {
@@ -79,9 +76,8 @@ impl Keeper {
         &self,
         mut standing: watch::Receiver<Standing>,
         views: &mut watch::Receiver<View>,
-        watcher: Option<BoxWatcher>,
     ) {
-        let mut seen = pin!(self.proof(standing.clone(), watcher));
+        let mut seen = pin!(self.proof(standing.clone()));
         let mut proven = false;
         self.publish(Some(&standing.borrow_and_update().clone()));
         loop {
@@ -108,14 +104,14 @@ impl Keeper {
 
     /// Waits until the record is written and a lookup finds it; tells how long a reader's watch took
     /// to show it.
-    async fn proof(
-        &self,
-        mut standing: watch::Receiver<Standing>,
-        watcher: Option<BoxWatcher>,
-    ) -> Duration {
-        let _ = standing
-            .wait_for(|standing| standing.state == State::Live)
-            .await;
+    async fn proof(&self, mut standing: watch::Receiver<Standing>) -> Duration {
+        // Both at once: the watch should be there before the record, but must not hold it up.
+        let live = async {
+            let _ = standing
+                .wait_for(|standing| standing.state == State::Live)
+                .await;
+        };
+        let ((), watcher) = tokio::join!(live, self.watcher());
         let begun = Instant::now();
         let shown = match watcher {
             Some(watcher) => timeout(SIGHT, self.shown(watcher)).await.is_ok(),
@@ -176,7 +172,7 @@ impl Keeper {
 
 /// Waits until the record is wanted, or the service leaves; tells whether it is wanted.
 async fn wanted_or_leaving(views: &mut watch::Receiver<View>) -> bool {
-    let decided = |view: &View| view.wants_record() || view.phase == Phase::Leaving;
+    let decided = |view: &View| view.begins_record() || view.phase == Phase::Leaving;
     let view = views.wait_for(decided).await;
-    view.is_ok_and(|view| view.wants_record())
+    view.is_ok_and(|view| view.begins_record())
 }

@@ -224,3 +224,20 @@ async fn a_service_that_is_given_twice_is_named() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn a_caller_that_watches_health_does_not_hold_the_drain_up() {
+    let service = up(greeter().drain(Duration::from_secs(60))).await;
+    let address = service.address();
+    let watching =
+        tokio::spawn(async move { call(address, "/grpc.health.v1.Health/Watch", "").await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let left = tokio::time::timeout(Duration::from_secs(20), service.stop()).await;
+    left.expect("long before the drain's deadline")
+        .expect("left");
+    let (told, headers) = watching.await.expect("a task");
+    assert_eq!(headers["grpc-status"], "0");
+    let serving = [0, 0, 0, 0, 2, 8, 1];
+    assert_eq!(told[..7], serving, "it was told what it asked for");
+    assert_eq!(told[told.len() - 1], 2, "and in the end that it is over");
+}

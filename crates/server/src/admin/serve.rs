@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::counters::Counters;
 use crate::front::Front;
+use crate::panics::CatchPanics;
 use crate::probes;
 
 use super::{Admin, Page, Query, SECTIONED, Subject};
@@ -19,8 +20,11 @@ pub(super) fn front(admin: Admin) -> Front {
         let admin = admin.clone();
         async move { answer(&admin, &method, &uri).await }
     });
+    let counters = Arc::new(Counters::new("admin"));
+    // A page of the program's own may panic as a handler may.
+    let router = router.layer(CatchPanics(Arc::clone(&counters)));
     Front {
-        counters: Arc::new(Counters::new("admin")),
+        counters,
         http: Some(router),
         #[cfg(feature = "tonic")]
         grpc: None,

@@ -38,6 +38,10 @@ async fn the_admin_listener_has_pages_of_any_part_of_the_program_and_no_service_
     let told: serde_json::Value = serde_json::from_str(&told).expect("json");
     assert_eq!((status, &told["client"]), (200, &"a/b".into()));
     assert_eq!(fetch(address, "/readyz").await.expect("answers").0, 200);
+    admin
+        .page("/wild", |_| async { panic!("a page's own") })
+        .expect("a path");
+    assert_eq!(fetch(address, "/wild").await.expect("answers").0, 500);
     assert_eq!(fetch(address, "/nothing").await.expect("answers").0, 404);
     drop(listener);
     until("closed", || async {
