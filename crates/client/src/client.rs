@@ -22,7 +22,7 @@ use crate::grpc::GrpcChannel;
 use crate::http::HttpClient;
 use crate::layers::{self, CallService, Wrapper};
 use crate::route::Route;
-use crate::settings::Settings;
+use crate::settings::{Lookups, Settings};
 
 /// Calls services by name. Clones share everything: nodes, connections, budgets, statistics.
 ///
@@ -166,7 +166,9 @@ impl Client {
         if let Some(known) = self.known(service) {
             return Ok(known);
         }
-        let route = Route::new(name, followed, Arc::clone(&self.shared.settings))?;
+        let registry = Arc::clone(self.shared.directory.registry());
+        let settings = Arc::clone(&self.shared.settings);
+        let route = Route::new(name, followed, registry, settings)?;
         let mut routes = self
             .shared
             .routes
@@ -202,6 +204,18 @@ impl ClientBuilder {
     pub fn directory(mut self, directory: Directory) -> Self {
         self.directory = Some(directory);
         self
+    }
+
+    /// How calls learn of nodes (`--selector=cache|registry`).
+    pub fn lookups(mut self, lookups: Lookups) -> Self {
+        self.settings.lookups = lookups;
+        self
+    }
+
+    /// Whether a registry or a directory was given.
+    #[must_use]
+    pub fn has_registry(&self) -> bool {
+        self.directory.is_some()
     }
 
     /// How a node is picked: strategy, filters, canary weights, ejection.

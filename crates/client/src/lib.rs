@@ -50,4 +50,5 @@ pub use layers::{CallService, Called, OnlyFor, OnlyForService};
 pub use options::CallOptions;
 pub use route::NodeOf;
 pub use rpc::{Coding, Receiver, Sender, Stream};
+pub use settings::Lookups;
 pub use stats::ServiceStats;

@@ -9,7 +9,7 @@ use http::uri::{Authority, Parts, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout_at};
-use waypost_core::{Followed, Freshness, ServiceName};
+use waypost_core::{Followed, Freshness, Registry, ServiceName};
 use waypost_resilience::{
     Attempts, CallInfo, Context, Deadline, Outcome as Ended, Pushback, RetryBudget,
     Rules as RetryRules, Sent, Verdict, Why, code,
@@ -25,7 +25,7 @@ use crate::options::CallOptions;
 use crate::peer::Peer;
 use crate::plan::{Plan, Reading};
 use crate::pool::{Lease, Pool};
-use crate::settings::Settings;
+use crate::settings::{Lookups, Settings};
 
 /// How often another node is drawn when the first one drawn has no connection.
 const DRAWS: usize = 3;
@@ -36,6 +36,7 @@ pub(crate) struct Route {
     pub(crate) service: ServiceName,
     pub(crate) balancer: Balancer,
     followed: Followed,
+    registry: Arc<dyn Registry>,
     settings: Arc<Settings>,
     pub(crate) budget: RetryBudget,
     pub(crate) meter: Meter,
@@ -80,6 +81,7 @@ impl Route {
     pub(crate) fn new(
         service: ServiceName,
         followed: Followed,
+        registry: Arc<dyn Registry>,
         settings: Arc<Settings>,
     ) -> Result<Arc<Self>> {
         let fault = |error: waypost_core::Error| Error::config(error.to_string());
@@ -96,6 +98,7 @@ impl Route {
             service,
             balancer,
             followed,
+            registry,
             settings,
             budget: RetryBudget::default(),
             authority,
@@ -122,6 +125,9 @@ impl Route {
         let deadline = Deadline::after_at(timeout, begun)
             .earlier_of(context.deadline())
             .earlier_of(Deadline::accept(&head.headers));
+        if self.settings.lookups == Lookups::EachCall {
+            self.look_up(deadline).await;
+        }
         let named = options.and_then(|one| one.endpoint.as_deref());
         let endpoint = named.unwrap_or(head.path.path());
         let idempotent = options
@@ -144,6 +150,18 @@ impl Route {
             .map_err(|error| error.of_call(self.service.as_str(), endpoint, attempts.started()));
         self.meter.call(&result, begun);
         result
+    }
+
+    /// Asks the registry for the nodes now; where it does not tell, those that are known stay.
+    async fn look_up(&self, deadline: Deadline) {
+        let found = timeout_at(deadline.at(), self.registry.lookup(&self.service)).await;
+        match found {
+            Ok(Ok(found)) => self.balancer.publish_nodes(found.into_iter().map(Arc::new), []),
+            Ok(Err(error)) => {
+                tracing::debug!(service = %self.service, %error, "not looked up anew");
+            }
+            Err(_) => tracing::debug!(service = %self.service, "not looked up anew in time"),
+        }
     }
 
     async fn attempt_all(

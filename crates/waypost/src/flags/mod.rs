@@ -28,6 +28,8 @@
 mod argv;
 mod duration;
 mod parse;
+#[cfg(feature = "client")]
+mod caller;
 #[cfg(feature = "server")]
 mod service;
 mod table;
