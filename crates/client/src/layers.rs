@@ -23,7 +23,7 @@ use std::task::{Context, Poll};
 
 use bytes::{BufMut, Bytes};
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
+use http::{HeaderValue, Method, Request, Response, Uri};
 use http_body::Body;
 use tower::util::BoxCloneSyncService;
 use tower_layer::Layer;
@@ -56,8 +56,8 @@ enum Way {
 }
 
 impl Called {
-    pub(crate) fn call(service: &str, endpoint: &str, coding: Coding) -> Result<Self> {
-        Ok(Self::new(service, endpoint, Way::Call(coding)))
+    pub(crate) fn call(service: &str, endpoint: &str, coding: Coding) -> Self {
+        Self::new(service, endpoint, Way::Call(coding))
     }
 
     pub(crate) fn http(service: &str, endpoint: &str) -> Self {
@@ -218,13 +218,11 @@ impl Client {
     pub(crate) async fn through_layers(
         &self,
         called: Called,
-        headers: HeaderMap,
         message: Bytes,
         options: &CallOptions,
     ) -> Result<Response<Answer>> {
         let mut request = Request::new(Outgoing::full(message));
         *request.method_mut() = Method::POST;
-        *request.headers_mut() = headers;
         if let Way::Call(coding) = called.way {
             let value = HeaderValue::from_static(coding.content_type(Protocol::Http));
             request.headers_mut().insert(CONTENT_TYPE, value);

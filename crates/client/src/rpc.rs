@@ -221,9 +221,11 @@ impl Client {
         options: &CallOptions,
     ) -> Result<Bytes> {
         let answer = if self.is_layered(Some(options)) {
-            let called = Called::call(service, endpoint, coding)?;
-            self.through_layers(called, HeaderMap::new(), message.slice(PREFIX..), options)
-                .await?
+            let called = Called::call(service, endpoint, coding);
+            let answer = self
+                .through_layers(called, message.slice(PREFIX..), options)
+                .await?;
+            made_well(answer).map_err(|error| error.of_call(service, endpoint, 0))?
         } else {
             let headers = HeaderMap::new();
             self.exchange_bare(service, endpoint, coding, headers, message, options)
@@ -263,6 +265,16 @@ impl Client {
             .send(plan, Outgoing::full(message), Some(options))
             .await
     }
+}
+
+/// A node's error is an error by now; a status that tells of one is a layer's.
+fn made_well(answer: Response<Answer>) -> Result<Response<Answer>> {
+    let status = answer.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return Ok(answer);
+    }
+    let error = Error::new(ErrorKind::Layer, format!("a layer answers {status}"));
+    Err(error.with_code("waypost.client", status.as_u16()))
 }
 
 /// A message behind the room for gRPC's prefix, which is filled in.
