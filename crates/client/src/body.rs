@@ -23,7 +23,15 @@ const KEPT: usize = 1 << 20;
 /// goes out once: its call is tried again only while nothing of it was sent.
 pub struct Outgoing {
     ready: Bytes,
-    rest: Option<UnsyncBoxBody<Bytes, BoxError>>,
+    rest: Rest,
+}
+
+/// What of a body is not there at once.
+enum Rest {
+    None,
+    Coming(UnsyncBoxBody<Bytes, BoxError>),
+    /// An attempt took it.
+    Gone,
 }
 
 impl Outgoing {
@@ -38,7 +46,7 @@ impl Outgoing {
     pub fn full(bytes: impl Into<Bytes>) -> Self {
         Self {
             ready: bytes.into(),
-            rest: None,
+            rest: Rest::None,
         }
     }
 
@@ -61,7 +69,7 @@ impl Outgoing {
         let rest = loop {
             let kept = first.as_ref().map_or(0, Bytes::len) + more.len();
             if kept >= KEPT {
-                break Some(body);
+                break Rest::Coming(body);
             }
             match Pin::new(&mut body).poll_frame(&mut context) {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
@@ -73,15 +81,15 @@ impl Outgoing {
                             http_body_util::StreamBody::new(futures_util::stream::iter([Ok(
                                 trailers,
                             )]));
-                        break Some(last.boxed_unsync());
+                        break Rest::Coming(last.boxed_unsync());
                     }
                 },
                 Poll::Ready(Some(Err(error))) => {
                     let broken = futures_util::stream::iter([Err(error)]);
-                    break Some(http_body_util::StreamBody::new(broken).boxed_unsync());
+                    break Rest::Coming(http_body_util::StreamBody::new(broken).boxed_unsync());
                 }
-                Poll::Ready(None) => break None,
-                Poll::Pending => break Some(body),
+                Poll::Ready(None) => break Rest::None,
+                Poll::Pending => break Rest::Coming(body),
             }
         };
         let first = first.unwrap_or_default();
@@ -99,7 +107,12 @@ impl Outgoing {
     /// Whether all of it is there, so that it can be sent again.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.rest.is_none()
+        matches!(self.rest, Rest::None)
+    }
+
+    /// Whether another attempt can have all of it.
+    pub(crate) fn is_there(&self) -> bool {
+        !matches!(self.rest, Rest::Gone)
     }
 
     /// What is kept of it.
@@ -107,22 +120,31 @@ impl Outgoing {
         &self.ready
     }
 
-    /// The body for one attempt, without its first `skip` bytes. Of a stream there is one only: what
-    /// is left here afterwards is its beginning.
+    /// The body for one attempt, without its first `skip` bytes. Of a stream there is one only:
+    /// afterwards it is no more there.
     pub(crate) fn take(&mut self, skip: usize) -> Sending {
         let ready = match skip {
             0 => self.ready.clone(),
             _ => self.ready.slice(skip.min(self.ready.len())..),
         };
+        let rest = match std::mem::replace(&mut self.rest, Rest::Gone) {
+            Rest::Coming(rest) => Some(rest),
+            none => {
+                self.rest = none;
+                None
+            }
+        };
         Sending {
             ready: Some(ready).filter(|ready| !ready.is_empty()),
-            rest: self.rest.take(),
+            rest,
         }
     }
 
     /// Puts back what an attempt did not send.
     pub(crate) fn put_back(&mut self, unsent: Sending) {
-        self.rest = unsent.rest;
+        if let Some(rest) = unsent.rest {
+            self.rest = Rest::Coming(rest);
+        }
     }
 }
 

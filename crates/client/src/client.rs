@@ -5,15 +5,16 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body::Body;
 use rustls::ClientConfig;
+use tokio::time::timeout_at;
 use tower_layer::Layer;
 use tower_service::Service;
 use waypost_core::{
     Directory, DirectoryOptions, ErrorKind as CoreKind, Followed, Registry, ServiceName,
 };
-use waypost_resilience::{Retry, RetryPolicy};
+use waypost_resilience::{Context, Deadline, Retry, RetryPolicy};
 use waypost_selector::{Balancer, Explanation, Rules, Strategy};
 
 use crate::body::{BoxError, Outgoing};
@@ -21,6 +22,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::grpc::GrpcChannel;
 use crate::http::HttpClient;
 use crate::layers::{self, CallService, Wrapper};
+use crate::options::CallOptions;
 use crate::route::Route;
 use crate::settings::{Lookups, Settings};
 
@@ -155,11 +157,36 @@ impl Client {
         self.follow(&name(service)?).await
     }
 
-    /// The way to `service`, opened by its first call.
+    /// The way to `service`, opened by its first call within the client's timeout.
     pub(crate) async fn route(&self, service: &str) -> Result<Arc<Route>> {
+        self.route_within(service, None, &HeaderMap::new()).await
+    }
+
+    /// The way to `service`, opened by its first call within the time that the call has.
+    pub(crate) async fn route_within(
+        &self,
+        service: &str,
+        options: Option<&CallOptions>,
+        headers: &HeaderMap,
+    ) -> Result<Arc<Route>> {
         if let Some(known) = self.known(service) {
             return Ok(known);
         }
+        let timeout = options.and_then(|one| one.timeout);
+        let deadline = Deadline::after(timeout.unwrap_or(self.shared.settings.timeout))
+            .earlier_of(Context::with(Context::deadline))
+            .earlier_of(Deadline::accept(headers));
+        let opened = timeout_at(deadline.at(), self.open(service)).await;
+        opened.unwrap_or_else(|_| {
+            let text = format!(
+                "service `{}` cannot be looked up: the registry did not answer in time",
+                service.escape_debug()
+            );
+            Err(Error::new(ErrorKind::Registry, text))
+        })
+    }
+
+    async fn open(&self, service: &str) -> Result<Arc<Route>> {
         let name = name(service)?;
         let followed = self.follow(&name).await?;
         let _alone = self.shared.opening.lock().await;

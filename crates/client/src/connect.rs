@@ -1,31 +1,32 @@
 //! From a node's address to a connection that speaks HTTP.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustix::net::sockopt;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use waypost_core::Address;
 
+use crate::BoxError;
 use crate::body::Sending;
 use crate::error::{Error, ErrorKind, Result};
+use crate::version::Version;
 
-/// How often a quiet HTTP/2 connection is asked whether it still lives, and how long it may take.
-const PING_EVERY: Duration = Duration::from_secs(6);
-const PING_LIMIT: Duration = Duration::from_secs(3);
-
-/// Which HTTP a node is spoken to in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Version {
-    One,
-    Two,
-}
+/// How long what was sent may stay without the other machine's word that it arrived.
+const UNHEARD: Duration = Duration::from_secs(3);
+/// When a quiet connection is asked whether the other machine is still there, and again, and how often.
+const QUIET: Duration = Duration::from_secs(10);
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+const ASKED: u32 = 3;
 
 /// How connections are made.
 #[derive(Debug, Clone)]
@@ -35,21 +36,93 @@ pub(crate) struct Connector {
     pub(crate) largest_head: usize,
 }
 
-/// The sending half of a connection; the other half runs in a task of its own.
-pub(crate) enum Sender {
-    One(http1::SendRequest<Sending>),
-    Two(http2::SendRequest<Sending>),
+/// An HTTP/1.1 connection. Dropped, it is closed at once, whatever is under way on it.
+#[derive(Debug)]
+pub(crate) struct One {
+    pub(crate) sender: http1::SendRequest<Sending>,
+    task: AbortHandle,
 }
 
+impl Drop for One {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// How many connections are open.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Live(Arc<AtomicU32>);
+
+impl Live {
+    pub(crate) fn count(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn enter(&self) -> Alive {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Alive(self.clone())
+    }
+}
+
+/// One of the open ones.
+struct Alive(Live);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
 impl Connector {
-    /// Connects within the limit. Nothing of a call is sent.
-    pub(crate) async fn connect(&self, address: &Address, version: Version) -> Result<Sender> {
-        let failed = |error: crate::BoxError| {
-            Error::new(ErrorKind::Connect, format!("no connection to {address}")).with_source(error)
-        };
-        match timeout(self.limit, self.open(address, version)).await {
-            Ok(Ok(sender)) => Ok(sender),
-            Ok(Err(error)) => Err(failed(error)),
+    /// Connects within the limit, to speak HTTP/1.1. Nothing of a call is sent.
+    pub(crate) async fn one(&self, address: &Address, live: &Live) -> Result<One> {
+        self.within(address, async {
+            let stream = self.open(address, Version::One).await?;
+            let (sender, connection) = http1::Builder::new()
+                .max_buf_size(self.largest_head)
+                .handshake(TokioIo::new(stream))
+                .await?;
+            let alive = live.enter();
+            let task = tokio::spawn(async move {
+                let _alive = alive;
+                ended(connection.await);
+            });
+            let task = task.abort_handle();
+            Ok(One { sender, task })
+        })
+        .await
+    }
+
+    /// Connects within the limit, to speak HTTP/2. Nothing of a call is sent. The connection ends
+    /// with its last sender and its last answer.
+    pub(crate) async fn two(&self, address: &Address) -> Result<http2::SendRequest<Sending>> {
+        self.within(address, async {
+            let stream = self.open(address, Version::Two).await?;
+            let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+                .max_header_list_size(self.largest_head.min(1 << 20) as u32)
+                .initial_stream_window_size(1 << 20)
+                .initial_connection_window_size(4 << 20)
+                .handshake(TokioIo::new(stream))
+                .await?;
+            tokio::spawn(async move { ended(connection.await) });
+            Ok(sender)
+        })
+        .await
+    }
+
+    async fn within<T>(
+        &self,
+        address: &Address,
+        work: impl Future<Output = Result<T, BoxError>>,
+    ) -> Result<T> {
+        match timeout(self.limit, work).await {
+            Ok(made) => made.map_err(|error| {
+                let text = format!("no connection to {address}");
+                Error::new(ErrorKind::Connect, text).with_source(error)
+            }),
             Err(_) => Err(Error::new(
                 ErrorKind::Connect,
                 format!("no connection to {address} within {:?}", self.limit),
@@ -57,11 +130,18 @@ impl Connector {
         }
     }
 
-    async fn open(&self, address: &Address, version: Version) -> Result<Sender, crate::BoxError> {
+    async fn open(&self, address: &Address, version: Version) -> Result<Box<dyn Stream>, BoxError> {
         let stream = TcpStream::connect((address.host(), address.port())).await?;
         stream.set_nodelay(true)?;
+        // A machine that is gone says nothing. HTTP/2 pings would find that out too, but gRPC
+        // servers in Go hang up on who pings more often than once in five minutes.
+        sockopt::set_tcp_user_timeout(&stream, UNHEARD.as_millis() as u32)?;
+        sockopt::set_socket_keepalive(&stream, true)?;
+        sockopt::set_tcp_keepidle(&stream, QUIET)?;
+        sockopt::set_tcp_keepintvl(&stream, ASK_AGAIN)?;
+        sockopt::set_tcp_keepcnt(&stream, ASKED)?;
         let Some(tls) = &self.tls else {
-            return self.speak(stream, version).await;
+            return Ok(Box::new(stream));
         };
         let mut config = ClientConfig::clone(tls);
         config.alpn_protocols = vec![match version {
@@ -69,47 +149,13 @@ impl Connector {
             Version::Two => b"h2".to_vec(),
         }];
         let name = ServerName::try_from(address.host().to_owned())?;
-        let stream = TlsConnector::from(Arc::new(config))
-            .connect(name, stream)
-            .await?;
-        self.speak(stream, version).await
+        let connector = TlsConnector::from(Arc::new(config));
+        Ok(Box::new(connector.connect(name, stream).await?))
     }
+}
 
-    async fn speak<S>(&self, stream: S, version: Version) -> Result<Sender, crate::BoxError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let io = TokioIo::new(stream);
-        match version {
-            Version::One => {
-                let (sender, connection) = http1::Builder::new()
-                    .max_buf_size(self.largest_head)
-                    .handshake(io)
-                    .await?;
-                tokio::spawn(async move {
-                    if let Err(error) = connection.await {
-                        tracing::debug!(%error, "a connection ended");
-                    }
-                });
-                Ok(Sender::One(sender))
-            }
-            Version::Two => {
-                let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-                    .timer(TokioTimer::new())
-                    .keep_alive_interval(PING_EVERY)
-                    .keep_alive_timeout(PING_LIMIT)
-                    .max_header_list_size(self.largest_head.min(1 << 20) as u32)
-                    .initial_stream_window_size(1 << 20)
-                    .initial_connection_window_size(4 << 20)
-                    .handshake(io)
-                    .await?;
-                tokio::spawn(async move {
-                    if let Err(error) = connection.await {
-                        tracing::debug!(%error, "a connection ended");
-                    }
-                });
-                Ok(Sender::Two(sender))
-            }
-        }
+fn ended(result: hyper::Result<()>) {
+    if let Err(error) = result {
+        tracing::debug!(%error, "a connection ended");
     }
 }

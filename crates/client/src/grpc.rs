@@ -7,20 +7,21 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body::Body;
+use tokio::time::Instant;
 use tower_service::Service;
 use waypost_core::ServiceName;
 
 use crate::answer::Answer;
 use crate::body::{BoxError, Outgoing};
 use crate::client::Client;
-use crate::connect::Version;
 use crate::error::{Error, Result};
 use crate::layers::Called;
 use crate::options::CallOptions;
 use crate::plan::{Plan, Reading};
 use crate::route::{Head, Route};
+use crate::version::Version;
 
 /// Takes the place of a `tonic` channel in generated clients: each call goes to a node of its own.
 ///
@@ -44,11 +45,18 @@ impl GrpcChannel {
         }
     }
 
-    async fn route(&self) -> Result<Arc<Route>> {
+    async fn route(
+        &self,
+        options: Option<&CallOptions>,
+        headers: &HeaderMap,
+    ) -> Result<Arc<Route>> {
         if let Some(route) = self.route.get() {
             return Ok(Arc::clone(route));
         }
-        let route = self.client.route(self.service.as_str()).await?;
+        let route = self
+            .client
+            .route_within(self.service.as_str(), options, headers);
+        let route = route.await?;
         Ok(Arc::clone(self.route.get_or_init(|| route)))
     }
 
@@ -57,14 +65,17 @@ impl GrpcChannel {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        let begun = Instant::now();
         let (parts, body) = request.into_parts();
         let request = Request::from_parts(parts, Outgoing::new(body));
+        let options = request.extensions().get::<CallOptions>();
         let client = &self.client;
-        if client.is_layered(request.extensions().get::<CallOptions>()) {
+        if client.is_layered(options) {
             let called = Called::grpc(self.service.as_str(), request.uri().path());
             return client.layered(called, request).await;
         }
-        send_bare(&*self.route().await?, request).await
+        let route = self.route(options, request.headers()).await?;
+        send_bare(&route, begun, request).await
     }
 }
 
@@ -75,27 +86,36 @@ impl Client {
         service: &str,
         request: Request<Outgoing>,
     ) -> Result<Response<Answer>> {
-        send_bare(&*self.route(service).await?, request).await
+        let begun = Instant::now();
+        let options = request.extensions().get::<CallOptions>();
+        let route = self
+            .route_within(service, options, request.headers())
+            .await?;
+        send_bare(&route, begun, request).await
     }
 }
 
-async fn send_bare(route: &Route, request: Request<Outgoing>) -> Result<Response<Answer>> {
+async fn send_bare(
+    route: &Route,
+    begun: Instant,
+    request: Request<Outgoing>,
+) -> Result<Response<Answer>> {
     let (parts, body) = request.into_parts();
+    let options = parts.extensions.get::<CallOptions>();
     let path = parts.uri.path_and_query().cloned();
-    let whole = parts.headers.contains_key("grpc-timeout");
     let head = Head {
         method: parts.method,
         path: path.unwrap_or_else(|| PathAndQuery::from_static("/")),
         headers: parts.headers,
         version: Version::Two,
         grpc: true,
-        whole,
+        whole: false,
         authority: None,
         skip: 0,
         reading: Reading::Passed,
     };
-    let options = parts.extensions.get::<CallOptions>();
-    route.send(Plan::Same(head), body, options).await
+    let plan = Plan::Same(head);
+    route.send_since(begun, plan, body, options).await
 }
 
 impl<B> Service<Request<B>> for GrpcChannel

@@ -5,23 +5,28 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, PROXY_AUTHENTICATE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONNECTION, EXPECT, PROXY_AUTHENTICATE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
 use http::uri::{PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderName, Request, Response, Uri};
+use http::{HeaderMap, HeaderName, Method, Request, Response, Uri};
 use http_body::Body;
+use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::answer::Answer;
 use crate::body::{BoxError, Outgoing};
 use crate::client::Client;
-use crate::connect::Version;
+
 use crate::error::{Error, Result};
 use crate::layers::Called;
 use crate::options::CallOptions;
 use crate::plan::{Plan, Reading};
 use crate::route::Head;
+use crate::version::Version;
 
-/// What concerns one connection and is not passed on (RFC 9110, section 7.6.1).
+/// What concerns one connection and is not passed on (RFC 9110, section 7.6.1). `Expect` neither:
+/// the body is sent at once.
 const OF_CONNECTION: [HeaderName; 7] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -29,7 +34,7 @@ const OF_CONNECTION: [HeaderName; 7] = [
     TE,
     TRAILER,
     TRANSFER_ENCODING,
-    UPGRADE,
+    EXPECT,
 ];
 
 impl Client {
@@ -53,7 +58,11 @@ impl Client {
     ///
     /// Any method, any body. Whether it may be repeated once it was sent is told by the method
     /// (RFC 9110, section 9.2.2), or by [`CallOptions`] among the request's extensions. An answer of
-    /// any status is an answer.
+    /// any status is an answer; a redirect is not followed.
+    ///
+    /// The client's timeout bounds the time to the answer's head, so that a long body may take its
+    /// time; a timeout of the call's own, and the deadline that it was made under, hold for the
+    /// body too.
     ///
     /// # Errors
     /// What kept the call from being answered.
@@ -65,6 +74,7 @@ impl Client {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        let begun = Instant::now();
         let (parts, body) = request.into_parts();
         let request = Request::from_parts(parts, Outgoing::new(body));
         if self.is_layered(request.extensions().get::<CallOptions>()) {
@@ -72,15 +82,20 @@ impl Client {
             let called = Called::http(uri.host().unwrap_or_default(), uri.path());
             return self.layered(called, request).await;
         }
-        self.request_bare(request).await
+        self.request_bare(begun, request).await
     }
 
     /// A request without layers.
     pub(crate) async fn request_bare(
         &self,
+        begun: Instant,
         request: Request<Outgoing>,
     ) -> Result<Response<Answer>> {
         let (parts, body) = request.into_parts();
+        if parts.method == Method::CONNECT || parts.headers.contains_key(UPGRADE) {
+            let text = "a connection cannot be handed over: CONNECT and Upgrade are not carried";
+            return Err(Error::config(text));
+        }
         let Some(authority) = parts.uri.authority() else {
             return Err(Error::config(format!(
                 "{:?} names no service; http://service-name/path is needed",
@@ -99,7 +114,9 @@ impl Client {
                 authority.as_str()
             )));
         }
-        let route = self.route(authority.host()).await?;
+        let options = parts.extensions.get::<CallOptions>();
+        let (service, headers) = (authority.host(), &parts.headers);
+        let route = self.route_within(service, options, headers).await?;
         let mut headers = parts.headers;
         strip(&mut headers);
         let path = parts.uri.path_and_query().cloned();
@@ -114,8 +131,9 @@ impl Client {
             skip: 0,
             reading: Reading::Passed,
         };
-        let options = parts.extensions.get::<CallOptions>();
-        route.send(Plan::Same(head), body, options).await
+        route
+            .send_since(begun, Plan::Same(head), body, options)
+            .await
     }
 }
 

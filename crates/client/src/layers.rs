@@ -25,6 +25,7 @@ use bytes::{BufMut, Bytes};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, Uri};
 use http_body::Body;
+use tokio::time::Instant;
 use tower::util::BoxCloneSyncService;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -246,7 +247,7 @@ impl Client {
             return Err(Error::config("a layer took away what is called (`Called`)"));
         };
         match called.way {
-            Way::Http => self.request_bare(request).await,
+            Way::Http => self.request_bare(Instant::now(), request).await,
             Way::Grpc => self.grpc_bare(&called.service, request).await,
             Way::Call(coding) => {
                 let (parts, body) = request.into_parts();

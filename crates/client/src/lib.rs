@@ -15,14 +15,18 @@
 
 mod adapter;
 mod answer;
+mod attempt;
 mod body;
+mod call;
 mod client;
 mod connect;
+mod draw;
 mod error;
 mod grpc;
 mod http;
 mod layers;
 mod meter;
+mod node_of;
 mod options;
 mod peer;
 mod plan;
@@ -31,6 +35,7 @@ mod route;
 mod rpc;
 mod settings;
 mod stats;
+mod version;
 
 #[cfg(feature = "tower")]
 pub use adapter::Discovered;
@@ -47,8 +52,8 @@ pub use error::{Error, ErrorKind, Result};
 pub use grpc::GrpcChannel;
 pub use http::HttpClient;
 pub use layers::{CallService, Called, OnlyFor, OnlyForService};
+pub use node_of::NodeOf;
 pub use options::CallOptions;
-pub use route::NodeOf;
 pub use rpc::{Coding, Receiver, Sender, Stream};
 pub use settings::Lookups;
 pub use stats::ServiceStats;

@@ -1,18 +1,39 @@
 //! What a client keeps with each node: its connections, and whether it can be reached.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::watch;
 use waypost_selector::{Balancer, Node};
 
-use crate::connect::{Connector, Version};
+use crate::connect::Connector;
+use crate::error::{Error, ErrorKind, Result};
 use crate::pool::{Keeping, Pool};
+use crate::version::Version;
 
 /// A node as a client knows it.
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) pool: Arc<Pool>,
-    warming: Arc<AtomicBool>,
+    /// The last dial of each version of HTTP.
+    dials: Mutex<[Option<Dial>; 2]>,
+}
+
+/// A first connection that is being made, or what came of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Dial(watch::Receiver<Option<Result<()>>>);
+
+impl Dial {
+    /// Waits for what comes of it.
+    pub(crate) async fn done(mut self) -> Result<()> {
+        match self.0.wait_for(Option::is_some).await {
+            Ok(done) => done.clone().unwrap_or(Ok(())),
+            Err(_) => Err(Error::new(ErrorKind::Connect, "dialling was given up")),
+        }
+    }
+
+    fn is_under_way(&self) -> bool {
+        self.0.borrow().is_none() && self.0.has_changed().is_ok()
+    }
 }
 
 impl Peer {
@@ -24,33 +45,31 @@ impl Peer {
     ) -> Option<&'a Self> {
         node.extension(|| Self {
             pool: Pool::new(node.address().clone(), connector.clone(), keeping),
-            warming: Arc::default(),
+            dials: Mutex::default(),
         })
     }
 
-    /// Makes a connection in the background, once at a time, and tells the balancer what came of
-    /// it. No call waits for a node that may not be there while others are.
-    pub(crate) fn warm(&self, balancer: &Balancer, node: Arc<Node>, version: Version) {
-        if self.warming.swap(true, Ordering::AcqRel) {
-            return;
+    /// Makes the first connection in a task of its own, one at a time, and tells the balancer what
+    /// came of it: a call that has no time to wait learns nothing of a node that does not answer.
+    pub(crate) fn dial(&self, balancer: &Balancer, node: Arc<Node>, version: Version) -> Dial {
+        let mut dials = self.dials.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = &mut dials[version as usize];
+        if let Some(dial) = last.as_ref().filter(|dial| dial.is_under_way()) {
+            return dial.clone();
         }
-        struct Done(Arc<AtomicBool>);
-        impl Drop for Done {
-            fn drop(&mut self) {
-                self.0.store(false, Ordering::Release);
-            }
-        }
-        let done = Done(Arc::clone(&self.warming));
+        let (tell, told) = watch::channel(None);
         let (pool, balancer) = (Arc::clone(&self.pool), balancer.clone());
         tokio::spawn(async move {
-            let _done = done;
-            match pool.warm(version).await {
+            let made = pool.warm(version).await;
+            match &made {
                 Ok(()) => balancer.reachable(&node),
                 Err(error) => {
                     tracing::debug!(node = %node.id(), cause = error.chain(), "cannot be reached");
                     balancer.unreachable(&node);
                 }
             }
+            let _ = tell.send(Some(made));
         });
+        last.insert(Dial(told)).clone()
     }
 }

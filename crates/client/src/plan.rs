@@ -1,13 +1,16 @@
 //! What a call sends, and how its answer is taken, where that depends on the node.
 
 use http::Response;
+use tokio::time::timeout_at;
+use waypost_resilience::{Deadline, Sent};
 use waypost_selector::Node;
 
-use crate::connect::Version;
-use crate::error::Result;
+use crate::attempt::Held;
+use crate::error::{Error, ErrorKind, Result};
 use crate::pool::Lease;
-use crate::route::{Got, Head};
+use crate::route::Head;
 use crate::rpc::{Heads, Protocol, message};
+use crate::version::Version;
 
 /// What a call sends to a node.
 pub(crate) enum Plan {
@@ -61,13 +64,17 @@ impl Reading {
         self,
         response: Response<hyper::body::Incoming>,
         lease: Lease,
-    ) -> Result<Response<Got>> {
-        match self {
-            Self::Passed => Ok(response.map(|body| Got::Live(body, lease))),
-            Self::Message { protocol, largest } => {
-                let answer = message::read(protocol, largest, response, lease).await?;
-                Ok(answer.map(Got::Whole))
-            }
-        }
+        limit: Deadline,
+    ) -> Result<Response<Held>> {
+        let (protocol, largest) = match self {
+            Self::Passed => return Ok(response.map(|body| Held::Live(body, lease))),
+            Self::Message { protocol, largest } => (protocol, largest),
+        };
+        let answer = message::read(protocol, largest, response, lease);
+        let answer = timeout_at(limit.at(), answer).await.unwrap_or_else(|_| {
+            let error = Error::new(ErrorKind::Timeout, "the answer did not end in time");
+            Err(error.with_sent(Sent::Maybe))
+        })?;
+        Ok(answer.map(Held::Whole))
     }
 }

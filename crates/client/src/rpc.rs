@@ -23,11 +23,11 @@ pub use stream::{Receiver, Sender, Stream};
 use crate::answer::Answer;
 use crate::body::Outgoing;
 use crate::client::Client;
-use crate::connect::Version;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layers::Called;
 use crate::options::CallOptions;
 use crate::plan::Plan;
+use crate::version::Version;
 
 /// The bytes before each message of gRPC: whether it is compressed, and its length.
 pub(crate) const PREFIX: usize = 5;
@@ -250,7 +250,7 @@ impl Client {
         message: Bytes,
         options: &CallOptions,
     ) -> Result<Response<Answer>> {
-        let route = self.route(service).await?;
+        let route = self.route_within(service, Some(options), &headers).await?;
         let largest = self.settings().largest;
         let heads = Heads::new(service, endpoint, coding, headers, Some(largest))?;
         let named;

@@ -77,6 +77,8 @@ pub struct Pick {
     ended: bool,
     /// 0 where the time of this call is not taken.
     started: u64,
+    /// How long the answer took to begin; 0 while it has not.
+    took: u64,
 }
 
 impl Pick {
@@ -89,6 +91,7 @@ impl Pick {
             probe: false,
             ended: false,
             started,
+            took: 0,
         }
     }
 
@@ -135,6 +138,14 @@ impl Pick {
         Why::of(&self.local, self.index, self.probe)
     }
 
+    /// Tells that the answer has begun: the time until now is the call's latency, however long its
+    /// body takes. The call is under way until it is marked or dropped.
+    pub fn answered(&mut self) {
+        if self.started > 0 && self.took == 0 {
+            self.took = self.local.clock.now().saturating_sub(self.started).max(1);
+        }
+    }
+
     /// Tells what became of the call.
     pub fn mark(mut self, outcome: Outcome) {
         self.settle(outcome);
@@ -154,10 +165,10 @@ impl Pick {
         if self.counted
             && let Some(counts) = &local.counts
         {
-            let took = if self.started > 0 {
-                now - self.started
-            } else {
-                0
+            let took = match (self.started, self.took) {
+                (0, _) => 0,
+                (started, 0) => now - started,
+                (_, took) => took,
             };
             let success = match outcome.kind {
                 Kind::Success => Some(true),

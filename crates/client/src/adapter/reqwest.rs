@@ -8,14 +8,16 @@ use reqwest::{Request, Response};
 use reqwest_middleware::{Error as Failed, Middleware, Next};
 use tokio::time::{Instant, timeout_at};
 use waypost_resilience::{
-    Attempts, CallInfo, Context, Deadline, Outcome as Ended, Rules, Sent, Verdict, code,
+    Attempts, CallInfo, Context, Deadline, Outcome as Ended, Pushback, Rules, Sent, Verdict, code,
 };
 use waypost_selector::{Outcome, Pick};
 
+use crate::attempt::{Judged, blame};
+use crate::call::pause;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::options::CallOptions;
-use crate::route::{Judged, Route, choice, pause};
+use crate::route::Route;
 
 /// Sends requests for `http://service-name/path` to nodes of that service, by the rules of the
 /// client: it picks, marks and retries. What has a port, another scheme or an IP address passes
@@ -122,9 +124,12 @@ impl Call<'_> {
                 return Err(ended(error, &attempts));
             }
         }
-        let mut nodes = self.route.balancer.select(choice(self.options, idempotent));
+        let mut nodes = self
+            .route
+            .balancer
+            .select(self.route.choice(self.options, idempotent));
         let picked = nodes.next();
-        let mut pick = picked.map_err(|none| ended(self.route.nobody(none), &attempts))?;
+        let mut pick = picked.map_err(|none| ended(self.route.nobody(&none), &attempts))?;
         let mut request = Some(request);
         loop {
             let Some(mut one) = request.take() else {
@@ -133,7 +138,7 @@ impl Call<'_> {
             };
             // A body that streams has no copy, and no second attempt.
             request = one.try_clone();
-            let limit = self.route.limit(&rules, &attempts);
+            let limit = limit(&rules, attempts.is_last(&rules) || request.is_none());
             self.address(&mut one, &pick)
                 .map_err(|error| ended(error, &attempts))?;
             limit.write_to(one.headers_mut());
@@ -199,6 +204,14 @@ impl Call<'_> {
     }
 }
 
+/// When the coming attempt must be over.
+fn limit(rules: &Rules<'_>, is_last: bool) -> Deadline {
+    let now = Instant::now();
+    let left = rules.deadline.remaining_at(now);
+    let limit = rules.retry.attempt_timeout().limit(left, is_last);
+    Deadline::after_at(limit, now).earlier(rules.deadline)
+}
+
 /// One attempt's end.
 struct Tried {
     result: Result<Response, Error>,
@@ -232,7 +245,11 @@ impl Tried {
         };
         Self {
             sent: error.sent(),
-            judged: Judged::of_error(&error),
+            judged: Judged {
+                code: error.code(),
+                outcome: blame(&error),
+                wish: Pushback::default(),
+            },
             result: Err(error),
         }
     }

@@ -8,10 +8,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use waypost_selector::Node;
 
 use super::{Coding, PREFIX, Protocol};
-use crate::connect::Version;
 use crate::error::{Error, Result};
 use crate::plan::Reading;
 use crate::route::Head;
+use crate::version::Version;
 
 const MICRO_SERVICE: HeaderName = HeaderName::from_static("micro-service");
 const MICRO_ENDPOINT: HeaderName = HeaderName::from_static("micro-endpoint");

@@ -13,7 +13,7 @@ use waypost_resilience::{Pushback, Sent, code};
 use super::{PREFIX, Protocol, excerpt};
 use crate::answer::grpc_code;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pool::Lease;
+use crate::pool::{Lease, Line};
 
 const MICRO_ERROR: HeaderName = HeaderName::from_static("micro-error");
 /// The most of an error's text that is read and shown.
@@ -204,7 +204,7 @@ async fn collect(mut body: Incoming, largest: usize) -> Result<(Bytes, Option<He
 }
 
 fn put_back(lease: Lease) {
-    if let Lease::One(owned) = lease {
+    if let Line::One(owned) = lease.line {
         owned.put_back();
     }
 }

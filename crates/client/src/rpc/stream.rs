@@ -85,10 +85,10 @@ impl Client {
         coding: Coding,
         options: &CallOptions,
     ) -> Result<Stream> {
-        let route = self.route(service).await?;
-        let heads = Heads::new(service, endpoint, coding, HeaderMap::new(), None)?;
-        let mut head = heads.into_grpc()?;
-        head.whole = options.timeout.is_some();
+        let none = HeaderMap::new();
+        let route = self.route_within(service, Some(options), &none).await?;
+        let heads = Heads::new(service, endpoint, coding, none, None)?;
+        let head = heads.into_grpc()?;
         let retry = options.retry.clone();
         let retry = retry.unwrap_or_else(|| self.settings().retry.clone());
         let whole =
