@@ -156,7 +156,9 @@ impl Route {
     async fn look_up(&self, deadline: Deadline) {
         let found = timeout_at(deadline.at(), self.registry.lookup(&self.service)).await;
         match found {
-            Ok(Ok(found)) => self.balancer.publish_nodes(found.into_iter().map(Arc::new), []),
+            Ok(Ok(found)) => self
+                .balancer
+                .publish_nodes(found.into_iter().map(Arc::new), []),
             Ok(Err(error)) => {
                 tracing::debug!(service = %self.service, %error, "not looked up anew");
             }
