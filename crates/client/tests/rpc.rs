@@ -363,3 +363,51 @@ async fn layers_wrap_every_kind_of_call_and_may_answer_themselves() {
     let error = error.expect_err("the layer's own error");
     assert_eq!(error.kind(), ErrorKind::Layer, "{error}");
 }
+
+#[tokio::test]
+async fn discovered_nodes_come_and_go() {
+    use futures_util::StreamExt;
+    use tower::discover::Change;
+
+    let house = House::new().await;
+    house.announce("greeter", "a", None, refused()).await;
+    let client = house.client();
+    let made = |instance: &waypost_core::Instance| instance.node.id.to_string();
+    let mut nodes = client.discover("greeter", made).await.expect("followed");
+    let mut next = async || {
+        nodes
+            .next()
+            .await
+            .expect("never ends")
+            .expect("never fails")
+    };
+    let told = |change: Change<waypost_core::NodeId, String>| match change {
+        Change::Insert(id, made) => {
+            assert_eq!(id.as_str(), made);
+            format!("+{id}")
+        }
+        Change::Remove(id) => format!("-{id}"),
+    };
+    assert_eq!(told(next().await), "+a");
+    house.announce("greeter", "b", None, refused()).await;
+    assert_eq!(told(next().await), "+b");
+    // At another address.
+    house.announce("greeter", "b", None, refused()).await;
+    assert_eq!(told(next().await), "+b");
+    house.leave("greeter", "a").await;
+    assert_eq!(told(next().await), "-a");
+}
+
+#[tokio::test]
+async fn a_client_tells_what_it_knows() {
+    let house = House::new().await;
+    house.serve("http", "h-1", None, any(http)).await;
+    let client = house.client();
+    assert!(client.stats().is_empty(), "nothing was called yet");
+    let _: Value = client.call("http", "A.B", &1).await.expect("called");
+    let told = serde_json::to_value(client.stats()).expect("JSON");
+    assert_eq!(told[0]["service"], "http");
+    assert_eq!(told[0]["freshness"], "live");
+    assert_eq!(told[0]["nodes"][0]["id"], "h-1");
+    assert_eq!(told[0]["connections"], json!([1]));
+}

@@ -1,5 +1,7 @@
 //! The registry behind `--selector=static`: a service's name is the address of its one node.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use futures_util::{FutureExt, StreamExt, stream};
 use waypost_core::{
@@ -41,9 +43,12 @@ fn instance(service: &ServiceName) -> Result<Instance> {
 }
 
 fn read_only(operation: &'static str, subject: impl std::fmt::Display) -> Error {
-    Error::new(ErrorKind::Unsupported, "names that are addresses cannot be registered")
-        .with_operation(operation, subject)
-        .with_driver(PROFILE.driver)
+    Error::new(
+        ErrorKind::Unsupported,
+        "names that are addresses cannot be registered",
+    )
+    .with_operation(operation, subject)
+    .with_driver(PROFILE.driver)
 }
 
 #[async_trait]
@@ -75,11 +80,11 @@ impl Registry for Dialled {
 
     async fn watch(&self, scope: WatchScope) -> Result<BoxWatcher> {
         let all = match &scope {
-            WatchScope::Service(service) => vec![instance(service)?],
+            WatchScope::Service(service) => vec![Arc::new(instance(service)?)],
             _ => Vec::new(),
         };
         // The one state there ever is; the stream stays open.
-        let first = stream::once(async { Ok(Event::Snapshot(all)) });
+        let first = stream::once(async move { Ok(Event::Snapshot(all)) });
         let never = std::future::pending().into_stream();
         Ok(Box::pin(first.chain(never)))
     }

@@ -4,10 +4,9 @@ use waypost::client::Client;
 use crate::{CALLS, Place, Tally};
 
 pub async fn run(place: &Place) -> anyhow::Result<Tally> {
+    let http = reqwest::Client::new();
     let client = Client::builder().registry(place.registry()).build()?;
-    let http = ClientBuilder::new(reqwest::Client::new())
-        .with(client.reqwest())
-        .build();
+    let http = ClientBuilder::new(http).with(client.reqwest()).build();
     let mut tally = Tally::default();
     for _ in 0..CALLS {
         let node = "greeter";

@@ -3,7 +3,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Empty;
-use tower::{Service, ServiceBuilder, ServiceExt};
+use tower::{ServiceBuilder, ServiceExt};
 use waypost::client::Client;
 
 use crate::{CALLS, Place, Tally};
@@ -17,13 +17,8 @@ pub async fn run(place: &Place) -> anyhow::Result<Tally> {
     for _ in 0..CALLS {
         let uri = "http://greeter/hello";
         let request = Request::get(uri).body(Empty::<Bytes>::new())?;
-        let ready = stack.ready().await.map_err(anyhow::Error::from_boxed)?;
-        tally.note(
-            ready
-                .call(request)
-                .await
-                .is_ok_and(|answer| answer.status().is_success()),
-        );
+        let answer = (&mut stack).oneshot(request).await;
+        tally.note(answer.is_ok_and(|answer| answer.status().is_success()));
     }
     Ok(tally)
 }

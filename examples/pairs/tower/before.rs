@@ -5,7 +5,7 @@ use http::Request;
 use http_body_util::Empty;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use tower::{Service, ServiceBuilder, ServiceExt};
+use tower::{ServiceBuilder, ServiceExt};
 
 use crate::{CALLS, Place, Tally};
 
@@ -18,13 +18,8 @@ pub async fn run(place: &Place) -> anyhow::Result<Tally> {
     for _ in 0..CALLS {
         let uri = format!("http://{}/hello", place.next());
         let request = Request::get(uri).body(Empty::<Bytes>::new())?;
-        let ready = stack.ready().await.map_err(anyhow::Error::from_boxed)?;
-        tally.note(
-            ready
-                .call(request)
-                .await
-                .is_ok_and(|answer| answer.status().is_success()),
-        );
+        let answer = (&mut stack).oneshot(request).await;
+        tally.note(answer.is_ok_and(|answer| answer.status().is_success()));
     }
     Ok(tally)
 }

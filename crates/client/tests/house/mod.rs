@@ -10,7 +10,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use waypost_client::{Client, ClientBuilder};
 use waypost_core::{
-    Address, Instance, Lease, Node, NodeId, RegisterOptions, Registry, ServiceName, Target,
+    Address, Instance, InstanceKey, Lease, Node, NodeId, RegisterOptions, Registry, ServiceName,
+    Target,
 };
 
 pub(crate) struct House {
@@ -69,6 +70,15 @@ impl House {
         let options = RegisterOptions::new(Duration::from_secs(600));
         let lease = self.registry.register(&instance, options).await;
         self.leases.lock().await.push(lease.expect("registered"));
+    }
+}
+
+impl House {
+    /// Takes a node's record away.
+    pub(crate) async fn leave(&self, service: &str, id: &str) {
+        let service = ServiceName::new(service).expect("a name");
+        let key = InstanceKey::new(service, NodeId::new(id).expect("an id"));
+        self.registry.deregister(&key).await.expect("taken away");
     }
 }
 

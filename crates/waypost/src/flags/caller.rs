@@ -164,11 +164,12 @@ mod tests {
 
     #[tokio::test]
     async fn the_programs_own_registry_stays_where_nobody_gave_one() {
-        let own = Drivers::builtin().connect(&Target::new("memory").expect("a target"));
-        let own = own.await.expect("connected");
+        let (drivers, target) = (Drivers::builtin(), Target::new("memory"));
+        let own = drivers.connect(&target.expect("a target")).await;
+        let own = own.expect("connected");
         let code = Client::builder().registry(Arc::clone(&own));
         let flags = Flags::default();
-        let client = flags.client(code, &Drivers::builtin(), "file").await;
+        let client = flags.client(code, &drivers, "file").await;
         let client = client.expect("a client").build().expect("a client");
         assert!(Arc::ptr_eq(client.directory().registry(), &own));
     }

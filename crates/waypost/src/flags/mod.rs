@@ -26,10 +26,10 @@
 //! every field is an `Option`, so that a flag nobody gave never overrides what the code says.
 
 mod argv;
-mod duration;
-mod parse;
 #[cfg(feature = "client")]
 mod caller;
+mod duration;
+mod parse;
 #[cfg(feature = "server")]
 mod service;
 mod table;
