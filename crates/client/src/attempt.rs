@@ -83,7 +83,8 @@ impl Call<'_> {
         let version = self.plan.version(pick.node());
         let leased = async {
             self.route.reach(pick, version).await?;
-            self.route.peer(pick)?.pool.lease(version).await
+            let pool = &self.route.peer(pick)?.pool;
+            pool.lease(version, now).await
         };
         timeout_at(limit.at(), leased).await.unwrap_or_else(|_| {
             let text = "no connection was free in time";

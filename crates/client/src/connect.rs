@@ -1,12 +1,14 @@
 //! From a node's address to a connection that speaks HTTP.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustix::net::sockopt;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv, sockopt};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -36,10 +38,29 @@ pub(crate) struct Connector {
     pub(crate) largest_head: usize,
 }
 
+/// A look at a connection that something else reads.
+#[derive(Debug, Clone)]
+pub(crate) struct Ear(Arc<OwnedFd>);
+
+impl Ear {
+    /// Whether the other side has hung up, though nobody may have noticed yet. A call that is sent
+    /// over such a connection may have run for all that its caller knows.
+    pub(crate) fn hears_the_end(&self) -> bool {
+        let mut byte = [0; 1];
+        let look = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        match recv(&*self.0, &mut byte, look) {
+            Ok((0, _)) => true,
+            Ok(_) | Err(Errno::WOULDBLOCK | Errno::INTR) => false,
+            Err(_) => true,
+        }
+    }
+}
+
 /// An HTTP/1.1 connection. Dropped, it is closed at once, whatever is under way on it.
 #[derive(Debug)]
 pub(crate) struct One {
     pub(crate) sender: http1::SendRequest<Sending>,
+    pub(crate) ear: Ear,
     task: AbortHandle,
 }
 
@@ -80,7 +101,7 @@ impl Connector {
     /// Connects within the limit, to speak HTTP/1.1. Nothing of a call is sent.
     pub(crate) async fn one(&self, address: &Address, live: &Live) -> Result<One> {
         self.within(address, async {
-            let stream = self.open(address, Version::One).await?;
+            let (stream, ear) = self.open(address, Version::One).await?;
             let (sender, connection) = http1::Builder::new()
                 .max_buf_size(self.largest_head)
                 .handshake(TokioIo::new(stream))
@@ -91,16 +112,19 @@ impl Connector {
                 ended(connection.await);
             });
             let task = task.abort_handle();
-            Ok(One { sender, task })
+            Ok(One { sender, ear, task })
         })
         .await
     }
 
     /// Connects within the limit, to speak HTTP/2. Nothing of a call is sent. The connection ends
     /// with its last sender and its last answer.
-    pub(crate) async fn two(&self, address: &Address) -> Result<http2::SendRequest<Sending>> {
+    pub(crate) async fn two(
+        &self,
+        address: &Address,
+    ) -> Result<(http2::SendRequest<Sending>, Ear)> {
         self.within(address, async {
-            let stream = self.open(address, Version::Two).await?;
+            let (stream, ear) = self.open(address, Version::Two).await?;
             let (sender, connection) = http2::Builder::new(TokioExecutor::new())
                 .max_header_list_size(self.largest_head.min(1 << 20) as u32)
                 .initial_stream_window_size(1 << 20)
@@ -108,7 +132,7 @@ impl Connector {
                 .handshake(TokioIo::new(stream))
                 .await?;
             tokio::spawn(async move { ended(connection.await) });
-            Ok(sender)
+            Ok((sender, ear))
         })
         .await
     }
@@ -130,7 +154,11 @@ impl Connector {
         }
     }
 
-    async fn open(&self, address: &Address, version: Version) -> Result<Box<dyn Stream>, BoxError> {
+    async fn open(
+        &self,
+        address: &Address,
+        version: Version,
+    ) -> Result<(Box<dyn Stream>, Ear), BoxError> {
         let stream = TcpStream::connect((address.host(), address.port())).await?;
         stream.set_nodelay(true)?;
         // A machine that is gone says nothing. HTTP/2 pings would find that out too, but gRPC
@@ -140,8 +168,9 @@ impl Connector {
         sockopt::set_tcp_keepidle(&stream, QUIET)?;
         sockopt::set_tcp_keepintvl(&stream, ASK_AGAIN)?;
         sockopt::set_tcp_keepcnt(&stream, ASKED)?;
+        let ear = Ear(Arc::new(rustix::io::fcntl_dupfd_cloexec(&stream, 0)?));
         let Some(tls) = &self.tls else {
-            return Ok(Box::new(stream));
+            return Ok((Box::new(stream), ear));
         };
         let mut config = ClientConfig::clone(tls);
         config.alpn_protocols = vec![match version {
@@ -150,7 +179,7 @@ impl Connector {
         }];
         let name = ServerName::try_from(address.host().to_owned())?;
         let connector = TlsConnector::from(Arc::new(config));
-        Ok(Box::new(connector.connect(name, stream).await?))
+        Ok((Box::new(connector.connect(name, stream).await?), ear))
     }
 }
 

@@ -11,15 +11,19 @@ use std::time::Duration;
 
 use hyper::client::conn::http2;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
+use tokio::time::Instant;
 use waypost_core::Address;
 
 use crate::body::Sending;
-use crate::connect::{Connector, Live, One};
+use crate::connect::{Connector, Ear, Live, One};
 use crate::error::{Error, ErrorKind, Result};
 use crate::version::Version;
 
 /// Sweeps within a ttl.
 const SWEEPS: u32 = 4;
+
+/// How long nothing was sent over an HTTP/2 connection that is looked at before it is used.
+const QUIET: Duration = Duration::from_micros(100);
 
 /// How connections are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +43,7 @@ pub(crate) struct Pool {
     /// there are never more of them, used and idle, than places.
     places: Semaphore,
     idle: Mutex<Vec<Idle>>,
-    two: Mutex<Option<Two>>,
+    two: Mutex<Option<Shared>>,
     /// Whoever holds it makes the HTTP/2 connection; the others wait for that one.
     dialling: AsyncMutex<()>,
     /// HTTP/1.1 connections that are open: each counts itself out when it ends.
@@ -53,6 +57,14 @@ struct Idle {
     connection: One,
     /// The sweep that it became idle after.
     since: u32,
+}
+
+/// The HTTP/2 connection.
+#[derive(Debug)]
+struct Shared {
+    sender: Two,
+    ear: Ear,
+    used: Instant,
 }
 
 /// A connection for one call.
@@ -113,21 +125,16 @@ impl Pool {
             Version::One => self.live.count() > 0,
             Version::Two => locked(&self.two)
                 .as_ref()
-                .is_some_and(|two| !two.is_closed()),
+                .is_some_and(|two| !two.sender.is_closed()),
         }
-    }
-
-    /// How many connections are open.
-    pub(crate) fn open(&self) -> u32 {
-        self.live.count() + u32::from(self.is_connected(Version::Two))
     }
 
     /// A connection that is ready now or after a wait for one: dropping the future gives back what
     /// it holds.
-    pub(crate) async fn lease(self: &Arc<Self>, version: Version) -> Result<Lease> {
+    pub(crate) async fn lease(self: &Arc<Self>, version: Version, now: Instant) -> Result<Lease> {
         match version {
             Version::One => self.lease_one().await,
-            Version::Two => self.lease_two().await,
+            Version::Two => self.lease_two(now).await,
         }
     }
 
@@ -153,6 +160,9 @@ impl Pool {
     async fn idle(&self) -> Option<One> {
         loop {
             let mut one = locked(&self.idle).pop()?.connection;
+            if one.ear.hears_the_end() {
+                continue;
+            }
             let sender = &mut one.sender;
             // Its task may not have seen yet that its last answer was read.
             if sender.is_ready() || poll_fn(|cx| sender.poll_ready(cx)).await.is_ok() {
@@ -161,34 +171,45 @@ impl Pool {
         }
     }
 
-    async fn lease_two(&self) -> Result<Lease> {
+    async fn lease_two(&self, now: Instant) -> Result<Lease> {
         let lease = |two, used_before| Lease {
             line: Line::Two(two),
             used_before,
         };
-        if let Some(two) = self.shared_two() {
+        if let Some(two) = self.shared_two(now) {
             return Ok(lease(two, true));
         }
         let _alone = self.dialling.lock().await;
-        if let Some(two) = self.shared_two() {
+        if let Some(two) = self.shared_two(now) {
             return Ok(lease(two, true));
         }
-        let two = self.connector.two(&self.address).await?;
-        *locked(&self.two) = Some(two.clone());
-        Ok(lease(two, false))
+        let (sender, ear) = self.connector.two(&self.address).await?;
+        let used = now;
+        *locked(&self.two) = Some(Shared {
+            sender: sender.clone(),
+            ear,
+            used,
+        });
+        Ok(lease(sender, false))
     }
 
-    fn shared_two(&self) -> Option<Two> {
+    /// The HTTP/2 connection, if it lives. In a stream of calls its task learns of an end as soon as
+    /// a look at the socket would.
+    fn shared_two(&self, now: Instant) -> Option<Two> {
         let mut shared = locked(&self.two);
-        if shared.as_ref().is_some_and(Two::is_closed) {
+        let two = shared.as_mut()?;
+        let is_quiet = now.saturating_duration_since(two.used) > QUIET;
+        if two.sender.is_closed() || (is_quiet && two.ear.hears_the_end()) {
             *shared = None;
+            return None;
         }
-        shared.clone()
+        two.used = now;
+        Some(two.sender.clone())
     }
 
     /// Makes a connection that no call is to be sent over yet.
     pub(crate) async fn warm(self: &Arc<Self>, version: Version) -> Result<()> {
-        match self.lease(version).await?.line {
+        match self.lease(version, Instant::now()).await?.line {
             Line::One(owned) => owned.put_back(),
             Line::Two(_) => {}
         }

@@ -69,7 +69,11 @@ struct Handling(Arc<Counts>, bool);
 
 impl Drop for Handling {
     fn drop(&mut self) {
-        let end = if self.1 { &self.0.done } else { &self.0.dropped };
+        let end = if self.1 {
+            &self.0.done
+        } else {
+            &self.0.dropped
+        };
         end.fetch_add(1, Ordering::SeqCst);
     }
 }
@@ -119,7 +123,12 @@ impl Node {
                 };
                 counts.connections.fetch_add(1, Ordering::SeqCst);
                 counts.open.fetch_add(1, Ordering::SeqCst);
-                connections.spawn(connection(stream, Arc::clone(&counts), Arc::clone(&does), two));
+                connections.spawn(connection(
+                    stream,
+                    Arc::clone(&counts),
+                    Arc::clone(&does),
+                    two,
+                ));
             }
         }));
     }
@@ -195,7 +204,9 @@ async fn handle(request: Request<Incoming>, what: Does, mut handling: Handling) 
         response.headers_mut().insert("content-type", kind);
         if status != 200 {
             let code = waypost_resilience::code::to_grpc(status);
-            response.headers_mut().insert("grpc-status", code.into());
+            response
+                .headers_mut()
+                .insert("grpc-status", u16::from(code).into());
             *response.body_mut() = Full::default().boxed_unsync();
         }
     }
@@ -234,7 +245,9 @@ pub struct BlackHole {
 impl BlackHole {
     pub async fn new() -> Self {
         let socket = TcpSocket::new_v4().expect("socket");
-        socket.bind("127.0.0.1:0".parse().expect("address")).expect("bind");
+        socket
+            .bind("127.0.0.1:0".parse().expect("address"))
+            .expect("bind");
         let listener = socket.listen(1).expect("listen");
         let address = listener.local_addr().expect("address");
         let fill = |_| {

@@ -42,7 +42,7 @@ impl Stage {
     }
 
     pub async fn join(&mut self, address: &str, version: &str) {
-        let id = NodeId::new(format!("n{}", self.leases.len())).expect("id");
+        let id = NodeId::new(&format!("n{}", self.leases.len())).expect("id");
         let node = Record::new(id, Address::new(address).expect("address"));
         let service = ServiceName::new(SERVICE).expect("name");
         let instance = Instance::new(service, node).with_version(version);
@@ -82,7 +82,10 @@ pub async fn send(client: &Client, request: Request<Full<Bytes>>) -> Done {
     finish(Instant::now(), client.request(request).await).await
 }
 
-async fn finish(begun: Instant, result: Result<http::Response<waypost_client::Answer>, Error>) -> Done {
+async fn finish(
+    begun: Instant,
+    result: Result<http::Response<waypost_client::Answer>, Error>,
+) -> Done {
     let (mut attempts, mut node) = (0, String::new());
     let result = match result {
         Ok(response) => {
@@ -110,7 +113,10 @@ async fn finish(begun: Instant, result: Result<http::Response<waypost_client::An
 fn grpc_or_http<B>(response: &http::Response<B>) -> u16 {
     let grpc = response.headers().get("grpc-status");
     let grpc = grpc.and_then(|value| value.to_str().ok()?.parse().ok());
-    grpc.map_or(response.status().as_u16(), waypost_resilience::code::from_grpc)
+    grpc.map_or(
+        response.status().as_u16(),
+        waypost_resilience::code::from_grpc,
+    )
 }
 
 /// A unary call as a generated client makes it.
@@ -141,7 +147,10 @@ impl Done {
 pub async fn until(what: &str, mut wanted: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !wanted() {
-        assert!(begun.elapsed() < Duration::from_secs(10), "not within 10 s: {what}");
+        assert!(
+            begun.elapsed() < Duration::from_secs(10),
+            "not within 10 s: {what}"
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

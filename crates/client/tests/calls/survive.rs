@@ -29,9 +29,15 @@ async fn survives(live: usize, dead: &str, grpc: bool) {
     for number in 0..1000 {
         let was = begun.elapsed();
         let done = one(&client, grpc).await;
-        assert!(done.is_fine(), "{live}+1 grpc {grpc}, call {number}: {done:?}");
+        assert!(
+            done.is_fine(),
+            "{live}+1 grpc {grpc}, call {number}: {done:?}"
+        );
         let limit = if was < Duration::from_secs(2) { 2 } else { 1 };
-        assert!(done.took < Duration::from_secs(limit), "call {number}: {done:?}");
+        assert!(
+            done.took < Duration::from_secs(limit),
+            "call {number}: {done:?}"
+        );
         if number > 0 {
             attempts += done.attempts;
             later += 1;
@@ -68,10 +74,11 @@ async fn the_first_call_does_not_wait_for_a_black_hole() {
         let node = Node::of(grpc).await;
         let stage = Stage::new([node.address.as_str(), &hole.address]).await;
         for _ in 0..16 {
-            let client = stage.client();
+            let builder = stage.builder().connect_timeout(Duration::from_secs(4));
+            let client = builder.build().expect("client");
             let done = one(&client, grpc).await;
             assert!(done.is_fine(), "{done:?}");
-            assert!(done.took < Duration::from_millis(240), "{:?}", done.took);
+            assert!(done.took < Duration::from_secs(2), "{:?}", done.took);
         }
     }
 }
