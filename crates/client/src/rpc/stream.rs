@@ -58,7 +58,7 @@ impl Client {
         endpoint: &str,
         options: &CallOptions,
     ) -> Result<Stream> {
-        self.open(service, endpoint, Coding::Json, options).await
+        self.open_stream(service, endpoint, Coding::Json, options).await
     }
 
     /// Opens a stream of protobuf messages: see [`Client::stream`].
@@ -75,10 +75,10 @@ impl Client {
         endpoint: &str,
         options: &CallOptions,
     ) -> Result<Stream> {
-        self.open(service, endpoint, Coding::Proto, options).await
+        self.open_stream(service, endpoint, Coding::Proto, options).await
     }
 
-    async fn open(
+    async fn open_stream(
         &self,
         service: &str,
         endpoint: &str,
