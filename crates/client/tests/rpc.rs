@@ -107,6 +107,10 @@ async fn http(request: Request) -> Response {
     let path = request.uri().to_string();
     let status = match path.as_str() {
         "/Greeter.Fail" => 429,
+        "/Greeter.Slow" => {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            200
+        }
         "/long" => return Response::new(Body::from(vec![b' '; 5 << 20])),
         _ => 200,
     };
@@ -328,7 +332,7 @@ async fn layers_wrap_every_kind_of_call_and_may_answer_themselves() {
     };
     let only = OnlyFor::new(
         |called| called.endpoint() == "Greeter.Slow",
-        TimeoutLayer::new(Duration::ZERO),
+        TimeoutLayer::new(Duration::from_millis(20)),
     );
     let client = house
         .builder()
