@@ -52,7 +52,7 @@ enum Chore {
 
 #[derive(Debug, clap::Args)]
 struct BenchOptions {
-    /// Which bench, and what it takes: `registry [--json]`.
+    /// Which bench, and what it takes: `registry [--json]`, `survive`.
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
@@ -77,6 +77,17 @@ fn main() -> ExitCode {
 }
 
 fn bench(options: &BenchOptions) -> anyhow::Result<bool> {
+    if options
+        .arguments
+        .first()
+        .is_some_and(|bench| bench == "survive")
+    {
+        let status = tools::cargo()?
+            .args(["run", "--quiet", "--release", "--package", "waypost-client"])
+            .args(["--example", "survive"])
+            .status()?;
+        return Ok(status.success());
+    }
     tools::images(&["etcd", "consul", "zookeeper"])?;
     let status = tools::cargo()?
         .args([

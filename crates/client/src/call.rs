@@ -25,6 +25,8 @@ pub(crate) struct Call<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) body: Outgoing,
     pub(crate) attempts: Attempts,
+    /// Whether a key ties it to a node or a version, which it waits for.
+    pub(crate) is_tied: bool,
     /// What holds for the answer's body.
     pub(crate) bound: Option<Deadline>,
 }
@@ -123,11 +125,19 @@ impl<'a> Call<'a> {
         let route = self.route;
         let nobody = |none: NoneAvailable| route.nobody(&none);
         let pick = route.balancer.pick(&self.choice).map_err(nobody)?;
-        let others = || {
-            let choice = self.choice.clone().with_probing(false);
-            route.balancer.pick(&choice).ok()
-        };
         let (plan, deadline) = (self.plan, self.rules.deadline);
+        let version = plan.version(pick.node());
+        if route.peer(&pick)?.pool.is_connected(version) {
+            return Ok(pick);
+        }
+        let choice = self.choice.clone().with_probing(false);
+        if self.is_tied {
+            let same = || route.balancer.pick(&choice).ok();
+            return route.connected(pick, plan, deadline, same).await;
+        }
+        let mut next = route.balancer.select(choice);
+        next.avoid(pick.node());
+        let others = || next.next().ok();
         route.connected(pick, plan, deadline, others).await
     }
 }

@@ -148,6 +148,7 @@ impl Route {
             plan: &plan,
             body,
             attempts: Attempts::new(context.attempt()),
+            is_tied: options.is_some_and(|one| one.key.is_some()),
             bound: if head.whole { Some(deadline) } else { given },
         };
         let result = call.run(begun).await.map_err(|error| {

@@ -58,7 +58,8 @@ impl Client {
         endpoint: &str,
         options: &CallOptions,
     ) -> Result<Stream> {
-        self.open_stream(service, endpoint, Coding::Json, options).await
+        self.open_stream(service, endpoint, Coding::Json, options)
+            .await
     }
 
     /// Opens a stream of protobuf messages: see [`Client::stream`].
@@ -75,7 +76,8 @@ impl Client {
         endpoint: &str,
         options: &CallOptions,
     ) -> Result<Stream> {
-        self.open_stream(service, endpoint, Coding::Proto, options).await
+        self.open_stream(service, endpoint, Coding::Proto, options)
+            .await
     }
 
     async fn open_stream(

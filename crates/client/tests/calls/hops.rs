@@ -125,7 +125,10 @@ async fn f49_of_three_hops_of_60_ms_under_100_ms_the_third_never_starts() {
             .map(|one| of(one).load(Ordering::SeqCst))
             .collect()
     };
-    assert_eq!(count(|one| &one.begun), [1, 1, 0]);
+    let begun = count(|one| &one.begun);
+    // The first may ask the second twice: it has time for two tries.
+    assert!(begun[0] == 1 && begun[1] >= 1, "{begun:?}");
+    assert_eq!(begun[2], 0, "the third starts");
     assert_eq!(count(|one| &one.late), [0, 0, 0]);
     assert_eq!(count(|one| &one.done), [0, 0, 0], "dropped at the deadline");
 }

@@ -144,6 +144,10 @@ impl Node {
             task.abort();
             let _ = task.await;
         }
+        // The connections' tasks end on other threads.
+        while self.counts.open.load(Ordering::SeqCst) > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// It is back at its address.
