@@ -13,6 +13,10 @@ use crate::rpc::{Heads, Protocol, message};
 use crate::version::Version;
 
 /// What a call sends to a node.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the two faces make no allocation for what typed calls need"
+)]
 pub(crate) enum Plan {
     /// The same to all.
     Same(Head),

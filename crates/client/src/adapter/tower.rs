@@ -93,7 +93,8 @@ where
 {
     /// Notes what is other than what was told.
     fn compare(&mut self, members: &Members) {
-        let fallback = members.fallback().filter(|_| members.len() == 0);
+        let nobody_lives = members.live().next().is_none();
+        let fallback = members.fallback().filter(|_| nobody_lives);
         let mut now = BTreeMap::new();
         for instance in members.live().chain(fallback) {
             let (id, address) = (&instance.node.id, &instance.node.address);

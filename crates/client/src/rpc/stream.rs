@@ -239,7 +239,7 @@ pub struct Receiver {
 
 enum Answering {
     Waited(Owned),
-    Coming(Response<Answer>),
+    Coming(Box<Response<Answer>>),
     Ended,
 }
 
@@ -309,7 +309,7 @@ impl Receiver {
                     if let Some(error) = message::stream_error(answer.status(), answer.headers()) {
                         return Err(error);
                     }
-                    self.answer = Answering::Coming(answer);
+                    self.answer = Answering::Coming(Box::new(answer));
                 }
                 Answering::Coming(answer) => match answer.body_mut().frame().await {
                     None => return self.ended(),
