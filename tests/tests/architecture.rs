@@ -26,6 +26,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("waypost-gateway", 3),
     ("waypost", 4),
     ("waypost-cli", 5),
+    ("waypost-examples", 5),
     ("waypost-tests", 5),
     ("waypost-benches", 5),
     ("xtask", 5),

@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep_until, timeout};
@@ -26,8 +27,9 @@ const READING: Duration = Duration::from_millis(100);
 /// An answer's body. Its connection goes back to its pool when it was read to the end. Dropped
 /// before, it is read to the end where little is left, else the connection is closed.
 pub struct Answer {
-    /// None once it broke off.
+    /// None once it broke off, and of an answer that was made.
     body: Option<Incoming>,
+    made: Option<UnsyncBoxBody<Bytes, BoxError>>,
     lease: Option<Owned>,
     pick: Option<Pick>,
     /// What is known so far of how the node did.
@@ -37,6 +39,31 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// An answer that no node gave, as a layer gives it: a cached one, a substitute, or a node's
+    /// with another body.
+    #[must_use]
+    pub fn made<B>(body: B) -> Self
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        Self {
+            body: None,
+            made: Some(body.map_err(Into::into).boxed_unsync()),
+            lease: None,
+            pick: None,
+            outcome: Outcome::IGNORED,
+            grpc: false,
+            deadline: None,
+        }
+    }
+
+    /// An answer of these bytes.
+    #[must_use]
+    pub fn full(bytes: impl Into<Bytes>) -> Self {
+        Self::made(Full::new(bytes.into()))
+    }
+
     pub(crate) fn new(
         body: Incoming,
         lease: Lease,
@@ -48,6 +75,7 @@ impl Answer {
         let whole = body.is_end_stream();
         let mut answer = Self {
             body: Some(body),
+            made: None,
             lease: match lease.line {
                 Line::One(owned) => Some(owned),
                 Line::Two(_) => None,
@@ -150,7 +178,10 @@ impl Body for Answer {
             return self.fail(Error::new(ErrorKind::Timeout, text));
         }
         let Some(body) = &mut self.body else {
-            return Poll::Ready(None);
+            let Some(made) = &mut self.made else {
+                return Poll::Ready(None);
+            };
+            return Pin::new(made).poll_frame(cx);
         };
         match std::task::ready!(Pin::new(&mut *body).poll_frame(cx)) {
             Some(Ok(frame)) => {
@@ -175,11 +206,16 @@ impl Body for Answer {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Body::is_end_stream)
+        let made = self.made.as_ref();
+        self.body.as_ref().is_none_or(Body::is_end_stream) && made.is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map(Body::size_hint).unwrap_or_default()
+        match (&self.body, &self.made) {
+            (Some(body), _) => body.size_hint(),
+            (None, Some(made)) => made.size_hint(),
+            (None, None) => SizeHint::default(),
+        }
     }
 }
 

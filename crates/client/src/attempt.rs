@@ -1,10 +1,12 @@
 //! One attempt of a call: a connection, the request, and what its end means.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::HOST;
 use http::uri::{Parts, Scheme};
-use http::{HeaderValue, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use tokio::time::{Instant, timeout_at};
@@ -17,6 +19,7 @@ use crate::call::Call;
 use crate::error::{Error, ErrorKind, Result};
 use crate::node_of::NodeOf;
 use crate::pool::{Lease, Line};
+use crate::route::Head;
 use crate::version::Version;
 
 /// How often a call takes another connection to the same node, when the one that it took turns out
@@ -33,12 +36,19 @@ pub(crate) struct Tried {
     result: Result<Got>,
 }
 
-/// An answer's head, and what its body comes over.
+/// An answer, and what its head says of the node.
 struct Got {
-    response: Response<Incoming>,
-    lease: Lease,
+    response: Response<Held>,
     pick: Pick,
     outcome: Outcome,
+}
+
+/// What an attempt has of an answer's body.
+pub(crate) enum Held {
+    /// All is still to come, over this.
+    Live(Incoming, Lease),
+    /// All of it.
+    Whole(Bytes),
 }
 
 impl Call<'_> {
@@ -50,13 +60,16 @@ impl Call<'_> {
             Err(error) => Err(error),
         };
         match result {
-            Ok((response, lease)) => self.answered(node, pick, response, lease),
+            Ok(response) => self.answered(node, pick, response),
             Err(error) => {
                 pick.mark(blame(&error));
                 Tried {
                     sent: error.sent(),
                     code: error.code(),
-                    wish: Pushback::default(),
+                    wish: Pushback {
+                        after: error.retry_after(),
+                        never: error.forbids_retry(),
+                    },
                     result: Err(error.with_node(node.id())),
                     node,
                 }
@@ -67,10 +80,11 @@ impl Call<'_> {
     /// A connection to the node. Nothing is sent yet, so there is time left for another node.
     async fn lease(&mut self, pick: &Pick, now: Instant) -> Result<Lease> {
         let limit = self.limit(now, false);
+        let version = self.plan.version(pick.node());
         let leased = async {
-            self.route.reach(pick, self.head.version).await?;
+            self.route.reach(pick, version).await?;
             let pool = &self.route.peer(pick)?.pool;
-            pool.lease(self.head.version, now).await
+            pool.lease(version, now).await
         };
         timeout_at(limit.at(), leased).await.unwrap_or_else(|_| {
             let text = "no connection was free in time";
@@ -78,24 +92,25 @@ impl Call<'_> {
         })
     }
 
-    /// Sends, and waits for the answer's head.
+    /// Sends, and waits for the answer's head, or for all of it where that is how it is read.
     async fn sent_over(
         &mut self,
         mut lease: Lease,
         pick: &Pick,
         now: Instant,
-    ) -> Result<(Response<Incoming>, Lease)> {
+    ) -> Result<Response<Held>> {
+        let head = self.plan.head(pick.node())?;
         let is_last = self.attempts.is_last(&self.rules) || !self.body.is_whole();
         let limit = self.limit(now, is_last);
         for left in (0..LINES).rev() {
-            let request = self.request(limit);
+            let request = self.request(head, limit);
             let sending = timeout_at(limit.at(), send(&mut lease, request)).await;
             let mut error = match sending {
                 Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                     let text = "the node switched protocols, which nobody asked for";
                     return Err(Error::new(ErrorKind::Transport, text).with_sent(Sent::Maybe));
                 }
-                Ok(Ok(response)) => return Ok((response, lease)),
+                Ok(Ok(response)) => return head.reading.read(response, lease, limit).await,
                 Ok(Err(error)) => error,
                 Err(_) => {
                     let error = Error::new(ErrorKind::Timeout, "no answer in time");
@@ -125,9 +140,9 @@ impl Call<'_> {
         Deadline::after_at(limit, now).earlier(self.rules.deadline)
     }
 
-    fn request(&mut self, limit: Deadline) -> Request<Sending> {
-        let (head, route) = (self.head, self.route);
-        let mut request = Request::new(self.body.take());
+    fn request(&mut self, head: &Head, limit: Deadline) -> Request<Sending> {
+        let route = self.route;
+        let mut request = Request::new(self.body.take(head.skip));
         *request.method_mut() = head.method.clone();
         *request.headers_mut() = head.headers.clone();
         let mut uri = Parts::default();
@@ -159,41 +174,30 @@ impl Call<'_> {
     /// Makes this what the call ends with.
     pub(crate) fn end(&self, tried: Tried) -> Result<Response<Answer>> {
         let got = tried.result?;
-        let (lease, pick, outcome) = (got.lease, got.pick, got.outcome);
-        let grpc = self.head.grpc;
-        let answer = |body| Answer::new(body, lease, pick, outcome, grpc, self.bound);
-        let mut response = got.response.map(answer);
+        let (pick, outcome) = (got.pick, got.outcome);
+        let grpc = self.plan.any().grpc;
+        let mut response = got.response.map(|held| match held {
+            Held::Live(body, lease) => Answer::new(body, lease, pick, outcome, grpc, self.bound),
+            Held::Whole(bytes) => {
+                pick.mark(outcome);
+                Answer::full(bytes)
+            }
+        });
         let node = NodeOf::new(tried.node, self.attempts.started());
         response.extensions_mut().insert(node);
         Ok(response)
     }
 
     /// What the head of an answer means, for the call and for the node.
-    fn answered(
-        &self,
-        node: Arc<Node>,
-        pick: Pick,
-        response: Response<Incoming>,
-        lease: Lease,
-    ) -> Tried {
-        let status = response.status().as_u16();
-        let code = match grpc_code(response.headers()) {
-            Some(code) if self.head.grpc && status == code::OK => code,
-            _ => status,
-        };
-        let (mut outcome, mut wish) = (Outcome::SUCCESS, Pushback::default());
-        if code >= code::BAD_REQUEST {
-            if is_fault(code) {
-                outcome = Outcome::FAILURE;
-            }
-            wish = Pushback::from_headers(response.headers());
-            if let Some(pause) = wish.after {
-                outcome = outcome.with_retry_after(pause);
-            }
-        }
+    fn answered(&self, node: Arc<Node>, pick: Pick, response: Response<Held>) -> Tried {
+        let grpc = self.plan.any().grpc;
+        let Judged {
+            code,
+            outcome,
+            wish,
+        } = Judged::of_head(response.status(), response.headers(), grpc);
         let got = Got {
             response,
-            lease,
             pick,
             outcome,
         };
@@ -229,8 +233,10 @@ impl Tried {
     pub(crate) fn discard(self) {
         if let Ok(got) = self.result {
             got.pick.mark(got.outcome);
-            if let Line::One(owned) = got.lease.line {
-                discard(got.response.into_body(), owned);
+            if let Held::Live(body, lease) = got.response.into_body()
+                && let Line::One(owned) = lease.line
+            {
+                discard(body, owned);
             }
         }
     }
@@ -246,10 +252,53 @@ async fn send(
     }
 }
 
+/// What the end of an attempt means, for the call and for the node.
+pub(crate) struct Judged {
+    pub(crate) code: u16,
+    pub(crate) outcome: Outcome,
+    pub(crate) wish: Pushback,
+}
+
+impl Judged {
+    /// The node answered, with this head.
+    pub(crate) fn of_head(status: StatusCode, headers: &HeaderMap, grpc: bool) -> Self {
+        let status = status.as_u16();
+        let code = match grpc_code(headers) {
+            Some(code) if grpc && status == code::OK => code,
+            _ => status,
+        };
+        if code < code::BAD_REQUEST {
+            let (outcome, wish) = (Outcome::SUCCESS, Pushback::default());
+            return Self {
+                code,
+                outcome,
+                wish,
+            };
+        }
+        let wish = Pushback::from_headers(headers);
+        Self {
+            code,
+            outcome: told(code, wish.after),
+            wish,
+        }
+    }
+}
+
+/// What an answer with an error says about the node.
+fn told(code: u16, rest: Option<Duration>) -> Outcome {
+    let outcome = if is_fault(code) {
+        Outcome::FAILURE
+    } else {
+        Outcome::SUCCESS
+    };
+    rest.map_or(outcome, |rest| outcome.with_retry_after(rest))
+}
+
 /// What an error says about the node. What is the caller's fault or our own limit says nothing, nor
 /// does a node that refuses politely.
-fn blame(error: &Error) -> Outcome {
+pub(crate) fn blame(error: &Error) -> Outcome {
     match (error.kind(), error.sent()) {
+        (ErrorKind::Node, _) => told(error.code(), error.retry_after()),
         (ErrorKind::Connect, _) => Outcome::UNREACHABLE,
         (ErrorKind::Config, _) | (_, Sent::Never) => Outcome::IGNORED,
         _ => Outcome::FAILURE,

@@ -115,8 +115,18 @@ impl Outgoing {
         !matches!(self.rest, Rest::Gone)
     }
 
-    /// The body for one attempt. Of a stream there is one only: afterwards it is no more there.
-    pub(crate) fn take(&mut self) -> Sending {
+    /// What is kept of it.
+    pub(crate) fn ready(&self) -> &Bytes {
+        &self.ready
+    }
+
+    /// The body for one attempt, without its first `skip` bytes. Of a stream there is one only:
+    /// afterwards it is no more there.
+    pub(crate) fn take(&mut self, skip: usize) -> Sending {
+        let ready = match skip {
+            0 => self.ready.clone(),
+            _ => self.ready.slice(skip.min(self.ready.len())..),
+        };
         let rest = match std::mem::replace(&mut self.rest, Rest::Gone) {
             Rest::Coming(rest) => Some(rest),
             none => {
@@ -125,7 +135,7 @@ impl Outgoing {
             }
         };
         Sending {
-            ready: Some(self.ready.clone()).filter(|ready| !ready.is_empty()),
+            ready: Some(ready).filter(|ready| !ready.is_empty()),
             rest,
         }
     }

@@ -13,7 +13,8 @@ use crate::answer::Answer;
 use crate::attempt::Tried;
 use crate::body::Outgoing;
 use crate::error::{Error, ErrorKind, Result};
-use crate::route::{Head, Route};
+use crate::plan::Plan;
+use crate::route::Route;
 
 /// One call.
 pub(crate) struct Call<'a> {
@@ -21,7 +22,7 @@ pub(crate) struct Call<'a> {
     pub(crate) rules: RetryRules<'a>,
     pub(crate) choice: Options<'a>,
     pub(crate) context: &'a Context,
-    pub(crate) head: &'a Head,
+    pub(crate) plan: &'a Plan,
     pub(crate) body: Outgoing,
     pub(crate) attempts: Attempts,
     /// Whether a key ties it to a node or a version, which it waits for.
@@ -80,10 +81,9 @@ impl<'a> Call<'a> {
             tried.discard();
             pause(wait).await;
             let draw = || next.next().ok();
-            let (version, deadline) = (self.head.version, self.rules.deadline);
             let pick = self
                 .route
-                .connected(coming, version, deadline, draw)
+                .connected(coming, self.plan, self.rules.deadline, draw)
                 .await?;
             tried = self.attempt(pick, Instant::now()).await;
             if tried.code < code::BAD_REQUEST {
@@ -125,19 +125,20 @@ impl<'a> Call<'a> {
         let route = self.route;
         let nobody = |none: NoneAvailable| route.nobody(&none);
         let pick = route.balancer.pick(&self.choice).map_err(nobody)?;
-        let (version, deadline) = (self.head.version, self.rules.deadline);
+        let (plan, deadline) = (self.plan, self.rules.deadline);
+        let version = plan.version(pick.node());
         if route.peer(&pick)?.pool.is_connected(version) {
             return Ok(pick);
         }
         let choice = self.choice.clone().with_probing(false);
         if self.is_tied {
             let same = || route.balancer.pick(&choice).ok();
-            return route.connected(pick, version, deadline, same).await;
+            return route.connected(pick, plan, deadline, same).await;
         }
         let mut next = route.balancer.select(choice);
         next.avoid(pick.node());
         let others = || next.next().ok();
-        route.connected(pick, version, deadline, others).await
+        route.connected(pick, plan, deadline, others).await
     }
 }
 
@@ -147,7 +148,7 @@ enum Ended {
     With(crate::BoxError),
 }
 
-async fn pause(wait: Duration) {
+pub(crate) async fn pause(wait: Duration) {
     if !wait.is_zero() {
         sleep(wait).await;
     }

@@ -4,19 +4,27 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use http::HeaderMap;
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body::Body;
 use rustls::ClientConfig;
 use tokio::time::timeout_at;
-use waypost_core::{Directory, DirectoryOptions, ErrorKind as CoreKind, Registry, ServiceName};
+use tower_layer::Layer;
+use tower_service::Service;
+use waypost_core::{
+    Directory, DirectoryOptions, ErrorKind as CoreKind, Followed, Registry, ServiceName,
+};
 use waypost_resilience::{Context, Deadline, Retry, RetryPolicy};
 use waypost_selector::{Balancer, Explanation, Rules, Strategy};
 
+use crate::body::{BoxError, Outgoing};
 use crate::error::{Error, ErrorKind, Result};
 use crate::grpc::GrpcChannel;
 use crate::http::HttpClient;
+use crate::layers::{self, CallService, Wrapper};
 use crate::options::CallOptions;
 use crate::route::Route;
-use crate::settings::Settings;
+use crate::settings::{Lookups, Settings};
 
 /// Calls services by name. Clones share everything: nodes, connections, budgets, statistics.
 ///
@@ -34,6 +42,8 @@ use crate::settings::Settings;
 #[derive(Debug, Clone)]
 pub struct Client {
     shared: Arc<Shared>,
+    /// What is around each call, if anything is.
+    stack: Option<CallService>,
 }
 
 #[derive(Debug)]
@@ -114,8 +124,37 @@ impl Client {
         routes.get(service).cloned()
     }
 
+    pub(crate) fn stack(&self) -> Option<&CallService> {
+        self.stack.as_ref()
+    }
+
+    /// The client without its layers.
+    pub(crate) fn bare(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            stack: None,
+        }
+    }
+
     pub(crate) fn settings(&self) -> &Settings {
         &self.shared.settings
+    }
+
+    async fn follow(&self, name: &ServiceName) -> Result<Followed> {
+        let followed = self.shared.directory.follow(name.clone()).await;
+        followed.map_err(|error| {
+            let kind = match error.kind() {
+                CoreKind::Config => ErrorKind::Config,
+                _ => ErrorKind::Registry,
+            };
+            Error::new(kind, format!("service `{name}` cannot be looked up")).with_source(error)
+        })
+    }
+
+    /// The nodes of `service`, for who balances by itself.
+    #[cfg(feature = "tower")]
+    pub(crate) async fn followed(&self, service: &str) -> Result<Followed> {
+        self.follow(&name(service)?).await
     }
 
     /// The way to `service`, opened by its first call within the client's timeout.
@@ -149,19 +188,14 @@ impl Client {
 
     async fn open(&self, service: &str) -> Result<Arc<Route>> {
         let name = name(service)?;
-        let followed = self.shared.directory.follow(name.clone()).await;
-        let followed = followed.map_err(|error| {
-            let kind = match error.kind() {
-                CoreKind::Config => ErrorKind::Config,
-                _ => ErrorKind::Registry,
-            };
-            Error::new(kind, format!("service `{name}` cannot be looked up")).with_source(error)
-        })?;
+        let followed = self.follow(&name).await?;
         let _alone = self.shared.opening.lock().await;
         if let Some(known) = self.known(service) {
             return Ok(known);
         }
-        let route = Route::new(name, followed, Arc::clone(&self.shared.settings))?;
+        let registry = Arc::clone(self.shared.directory.registry());
+        let settings = Arc::clone(&self.shared.settings);
+        let route = Route::new(name, followed, registry, settings)?;
         let mut routes = self
             .shared
             .routes
@@ -183,6 +217,7 @@ fn name(service: &str) -> Result<ServiceName> {
 pub struct ClientBuilder {
     directory: Option<Directory>,
     settings: Settings,
+    layers: Vec<Wrapper>,
     fault: Mutex<Option<Error>>,
 }
 
@@ -196,6 +231,18 @@ impl ClientBuilder {
     pub fn directory(mut self, directory: Directory) -> Self {
         self.directory = Some(directory);
         self
+    }
+
+    /// How calls learn of nodes (`--selector=cache|registry`).
+    pub fn lookups(mut self, lookups: Lookups) -> Self {
+        self.settings.lookups = lookups;
+        self
+    }
+
+    /// Whether a registry or a directory was given.
+    #[must_use]
+    pub fn has_registry(&self) -> bool {
+        self.directory.is_some()
     }
 
     /// How a node is picked: strategy, filters, canary weights, ejection.
@@ -279,6 +326,26 @@ impl ClientBuilder {
         self
     }
 
+    /// Puts a tower layer around every call, within those that were added before: the place for what
+    /// a company wants of all its calls. It sees a call once, however often it is tried; what is
+    /// called is [`Called`](crate::Called) among the request's extensions. Without any layer calls
+    /// cost nothing for this.
+    ///
+    /// [`OnlyFor`](crate::OnlyFor) restricts one to some endpoints, and
+    /// [`CallOptions::with_layer`](crate::CallOptions::with_layer) is for one call.
+    pub fn layer<L, S, B>(mut self, layer: L) -> Self
+    where
+        L: Layer<CallService, Service = S> + Send + Sync + 'static,
+        S: Service<Request<Outgoing>, Response = Response<B>> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.layers.push(Wrapper::new(layer));
+        self
+    }
+
     /// The longest answer that [`Client::call`] reads, in bytes. Default 4 MiB.
     pub fn largest_answer(mut self, bytes: usize) -> Self {
         self.settings.largest = bytes;
@@ -307,13 +374,18 @@ impl ClientBuilder {
         };
         let rules = self.settings.rules.clone();
         waypost_selector::Selector::new(rules).map_err(|error| Error::config(error.to_string()))?;
-        Ok(Client {
+        let mut client = Client {
             shared: Arc::new(Shared {
                 directory,
                 settings: Arc::new(self.settings),
                 routes: RwLock::default(),
                 opening: tokio::sync::Mutex::default(),
             }),
-        })
+            stack: None,
+        };
+        if !self.layers.is_empty() {
+            client.stack = Some(layers::stack(&client, &self.layers));
+        }
+        Ok(client)
     }
 }

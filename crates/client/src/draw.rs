@@ -9,6 +9,7 @@ use waypost_resilience::Deadline;
 use waypost_selector::Pick;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::plan::Plan;
 use crate::route::Route;
 use crate::version::Version;
 
@@ -26,29 +27,37 @@ impl Route {
     pub(crate) async fn connected(
         &self,
         pick: Pick,
-        version: Version,
+        plan: &Plan,
         deadline: Deadline,
         draw: impl FnMut() -> Option<Pick>,
     ) -> Result<Pick> {
-        if self.peer(&pick)?.pool.is_connected(version) {
+        if self
+            .peer(&pick)?
+            .pool
+            .is_connected(plan.version(pick.node()))
+        {
             return Ok(pick);
         }
-        self.connected_soon(pick, version, deadline, draw).await
+        self.connected_soon(pick, plan, deadline, draw).await
     }
 
     #[cold]
     async fn connected_soon(
         &self,
         pick: Pick,
-        version: Version,
+        plan: &Plan,
         deadline: Deadline,
         mut draw: impl FnMut() -> Option<Pick>,
     ) -> Result<Pick> {
         let mut rivals: Vec<Pick> = Vec::new();
         for _ in 0..DRAWS {
             let Some(other) = draw() else { break };
-            if self.peer(&other)?.pool.is_connected(version) {
-                self.dial(&pick, version)?;
+            if self
+                .peer(&other)?
+                .pool
+                .is_connected(plan.version(other.node()))
+            {
+                self.dial(&pick, plan.version(pick.node()))?;
                 return Ok(other);
             }
             let is_known = |one: &Pick| one.node().id() == other.node().id();
@@ -56,7 +65,7 @@ impl Route {
                 rivals.push(other);
             }
         }
-        self.first_of(pick, rivals, version, deadline).await
+        self.first_of(pick, rivals, plan, deadline).await
     }
 
     /// The first of these to be connected, each dialled a moment after the one before.
@@ -64,7 +73,7 @@ impl Route {
         &self,
         pick: Pick,
         mut rivals: Vec<Pick>,
-        version: Version,
+        plan: &Plan,
         deadline: Deadline,
     ) -> Result<Pick> {
         let mut dialled = FuturesUnordered::new();
@@ -72,7 +81,7 @@ impl Route {
         let mut last = None;
         loop {
             if let Some(pick) = coming {
-                let dial = self.dial(&pick, version)?;
+                let dial = self.dial(&pick, plan.version(pick.node()))?;
                 dialled.push(async move { (pick, dial.done().await) });
             }
             let until = match rivals.is_empty() {

@@ -33,6 +33,8 @@ pub enum ErrorKind {
     Node,
     /// An answer cannot be read, or is longer than allowed (500).
     Decode,
+    /// A layer ended the call with an error of its own (500).
+    Layer,
 }
 
 /// A failed call: what, of which node, after how many attempts, and whether it may have run.
@@ -77,7 +79,9 @@ impl Error {
                 code::UNAVAILABLE
             }
             ErrorKind::Timeout => code::TIMEOUT,
-            ErrorKind::Transport | ErrorKind::Node | ErrorKind::Decode => code::INTERNAL,
+            ErrorKind::Transport | ErrorKind::Node | ErrorKind::Decode | ErrorKind::Layer => {
+                code::INTERNAL
+            }
         };
         Self(Box::new(Inner {
             kind,

@@ -17,7 +17,9 @@ use crate::answer::Answer;
 use crate::body::{BoxError, Outgoing};
 use crate::client::Client;
 use crate::error::{Error, Result};
+use crate::layers::Called;
 use crate::options::CallOptions;
+use crate::plan::{Plan, Reading};
 use crate::route::{Head, Route};
 use crate::version::Version;
 
@@ -65,21 +67,55 @@ impl GrpcChannel {
     {
         let begun = Instant::now();
         let (parts, body) = request.into_parts();
-        let options = parts.extensions.get::<CallOptions>();
-        let route = self.route(options, &parts.headers).await?;
-        let path = parts.uri.path_and_query().cloned();
-        let head = Head {
-            method: parts.method,
-            path: path.unwrap_or_else(|| PathAndQuery::from_static("/")),
-            headers: parts.headers,
-            version: Version::Two,
-            grpc: true,
-            whole: false,
-            authority: None,
-        };
-        let body = Outgoing::new(body);
-        route.send_since(begun, head, body, options).await
+        let request = Request::from_parts(parts, Outgoing::new(body));
+        let options = request.extensions().get::<CallOptions>();
+        let client = &self.client;
+        if client.is_layered(options) {
+            let called = Called::grpc(self.service.as_str(), request.uri().path());
+            return client.layered(called, request).await;
+        }
+        let route = self.route(options, request.headers()).await?;
+        send_bare(&route, begun, request).await
     }
+}
+
+impl Client {
+    /// A gRPC request without layers.
+    pub(crate) async fn grpc_bare(
+        &self,
+        service: &str,
+        request: Request<Outgoing>,
+    ) -> Result<Response<Answer>> {
+        let begun = Instant::now();
+        let options = request.extensions().get::<CallOptions>();
+        let route = self
+            .route_within(service, options, request.headers())
+            .await?;
+        send_bare(&route, begun, request).await
+    }
+}
+
+async fn send_bare(
+    route: &Route,
+    begun: Instant,
+    request: Request<Outgoing>,
+) -> Result<Response<Answer>> {
+    let (parts, body) = request.into_parts();
+    let options = parts.extensions.get::<CallOptions>();
+    let path = parts.uri.path_and_query().cloned();
+    let head = Head {
+        method: parts.method,
+        path: path.unwrap_or_else(|| PathAndQuery::from_static("/")),
+        headers: parts.headers,
+        version: Version::Two,
+        grpc: true,
+        whole: false,
+        authority: None,
+        skip: 0,
+        reading: Reading::Passed,
+    };
+    let plan = Plan::Same(head);
+    route.send_since(begun, plan, body, options).await
 }
 
 impl<B> Service<Request<B>> for GrpcChannel

@@ -19,7 +19,9 @@ use crate::body::{BoxError, Outgoing};
 use crate::client::Client;
 
 use crate::error::{Error, Result};
+use crate::layers::Called;
 use crate::options::CallOptions;
+use crate::plan::{Plan, Reading};
 use crate::route::Head;
 use crate::version::Version;
 
@@ -74,6 +76,22 @@ impl Client {
     {
         let begun = Instant::now();
         let (parts, body) = request.into_parts();
+        let request = Request::from_parts(parts, Outgoing::new(body));
+        if self.is_layered(request.extensions().get::<CallOptions>()) {
+            let uri = request.uri();
+            let called = Called::http(uri.host().unwrap_or_default(), uri.path());
+            return self.layered(called, request).await;
+        }
+        self.request_bare(begun, request).await
+    }
+
+    /// A request without layers.
+    pub(crate) async fn request_bare(
+        &self,
+        begun: Instant,
+        request: Request<Outgoing>,
+    ) -> Result<Response<Answer>> {
+        let (parts, body) = request.into_parts();
         if parts.method == Method::CONNECT || parts.headers.contains_key(UPGRADE) {
             let text = "a connection cannot be handed over: CONNECT and Upgrade are not carried";
             return Err(Error::config(text));
@@ -110,9 +128,12 @@ impl Client {
             grpc: false,
             whole: false,
             authority: None,
+            skip: 0,
+            reading: Reading::Passed,
         };
-        let body = Outgoing::new(body);
-        route.send_since(begun, head, body, options).await
+        route
+            .send_since(begun, Plan::Same(head), body, options)
+            .await
     }
 }
 

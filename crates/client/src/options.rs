@@ -2,8 +2,16 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use tower_layer::Layer;
+use tower_service::Service;
 use waypost_resilience::Retry;
 use waypost_selector::{Filter, Key, Strategy};
+
+use crate::body::{BoxError, Outgoing};
+use crate::layers::{CallService, Wrapper};
 
 /// What one call asks for. Put it into the extensions of an HTTP or gRPC request, or hand it to
 /// [`Client::call_with`](crate::Client::call_with).
@@ -25,6 +33,7 @@ pub struct CallOptions {
     pub key: Option<Key>,
     /// The endpoint's name for messages, metrics and retry policies, instead of the path.
     pub endpoint: Option<String>,
+    pub(crate) layers: Vec<Wrapper>,
 }
 
 impl CallOptions {
@@ -73,6 +82,22 @@ impl CallOptions {
     #[must_use]
     pub fn with_key(mut self, key: Key) -> Self {
         self.key = Some(key);
+        self
+    }
+
+    /// Puts a tower layer around the call, outside of the client's: see
+    /// [`ClientBuilder::layer`](crate::ClientBuilder::layer).
+    #[must_use]
+    pub fn with_layer<L, S, B>(mut self, layer: L) -> Self
+    where
+        L: Layer<CallService, Service = S> + Send + Sync + 'static,
+        S: Service<Request<Outgoing>, Response = Response<B>> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.layers.push(Wrapper::new(layer));
         self
     }
 

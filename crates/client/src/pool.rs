@@ -129,6 +129,12 @@ impl Pool {
         }
     }
 
+    /// How many connections are open.
+    pub(crate) fn open(&self) -> u32 {
+        let two = self.is_connected(Version::Two);
+        self.live.count().saturating_add(u32::from(two))
+    }
+
     /// A connection that is ready now or after a wait for one: dropping the future gives back what
     /// it holds.
     pub(crate) async fn lease(self: &Arc<Self>, version: Version, now: Instant) -> Result<Lease> {

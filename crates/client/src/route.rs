@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Method, Response};
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
-use waypost_core::{Followed, Freshness, ServiceName};
+use tokio::time::{Instant, timeout_at};
+use waypost_core::{Followed, Freshness, Registry, ServiceName};
 use waypost_resilience::{Attempts, CallInfo, Context, Deadline, RetryBudget, Rules as RetryRules};
 use waypost_selector::{Balancer, NoneAvailable, Options, Pick};
 
@@ -18,8 +18,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::meter::Meter;
 use crate::options::CallOptions;
 use crate::peer::Peer;
+use crate::plan::{Plan, Reading};
 use crate::pool::Pool;
-use crate::settings::Settings;
+use crate::settings::{Lookups, Settings};
 use crate::version::Version;
 
 /// Sweeps after which calls that can be repeated count as gone.
@@ -31,6 +32,7 @@ pub(crate) struct Route {
     pub(crate) service: ServiceName,
     pub(crate) balancer: Balancer,
     followed: Followed,
+    registry: Arc<dyn Registry>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) budget: RetryBudget,
     pub(crate) meter: Meter,
@@ -42,7 +44,7 @@ pub(crate) struct Route {
 }
 
 /// A request without its body.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Head {
     pub(crate) method: Method,
     pub(crate) path: PathAndQuery,
@@ -55,12 +57,16 @@ pub(crate) struct Head {
     pub(crate) whole: bool,
     /// The `Host` or `:authority`, where it is not to be the service's name.
     pub(crate) authority: Option<Authority>,
+    /// How much of the body's beginning is not for this node.
+    pub(crate) skip: usize,
+    pub(crate) reading: Reading,
 }
 
 impl Route {
     pub(crate) fn new(
         service: ServiceName,
         followed: Followed,
+        registry: Arc<dyn Registry>,
         settings: Arc<Settings>,
     ) -> Result<Arc<Self>> {
         let fault = |error: waypost_core::Error| Error::config(error.to_string());
@@ -79,6 +85,7 @@ impl Route {
             service,
             balancer,
             followed,
+            registry,
             settings,
             budget: RetryBudget::default(),
             authority,
@@ -93,21 +100,22 @@ impl Route {
     /// An answer with an error status that nobody retries is an answer, not an error.
     pub(crate) async fn send(
         &self,
-        head: Head,
+        plan: Plan,
         body: Outgoing,
         options: Option<&CallOptions>,
     ) -> Result<Response<Answer>> {
-        self.send_since(Instant::now(), head, body, options).await
+        self.send_since(Instant::now(), plan, body, options).await
     }
 
     /// [`Route::send`] of a call that began before its route was known.
     pub(crate) async fn send_since(
         &self,
         begun: Instant,
-        head: Head,
+        plan: Plan,
         body: Outgoing,
         options: Option<&CallOptions>,
     ) -> Result<Response<Answer>> {
+        let head = plan.any();
         let context = Context::current();
         let timeout = options.and_then(|one| one.timeout);
         let given = timeout.map(|timeout| Deadline::after_at(timeout, begun));
@@ -115,6 +123,9 @@ impl Route {
         let given = given.into_iter().flatten().min();
         let own = Deadline::after_at(timeout.unwrap_or(self.settings.timeout), begun);
         let deadline = own.earlier_of(given);
+        if self.settings.lookups == Lookups::EachCall {
+            self.look_up(deadline).await;
+        }
         let named = options.and_then(|one| one.endpoint.as_deref());
         let endpoint = named.unwrap_or(head.path.path());
         let idempotent = options
@@ -134,7 +145,7 @@ impl Route {
             rules,
             choice: self.choice(options, idempotent),
             context: &context,
-            head: &head,
+            plan: &plan,
             body,
             attempts: Attempts::new(context.attempt()),
             is_tied: options.is_some_and(|one| one.key.is_some()),
@@ -147,8 +158,35 @@ impl Route {
         result
     }
 
+    /// Asks the registry for the nodes now; where it does not tell, those that are known stay.
+    async fn look_up(&self, deadline: Deadline) {
+        let found = timeout_at(deadline.at(), self.registry.lookup(&self.service)).await;
+        match found {
+            Ok(Ok(found)) => self
+                .balancer
+                .publish_nodes(found.into_iter().map(Arc::new), []),
+            Ok(Err(error)) => {
+                tracing::debug!(service = %self.service, %error, "not looked up anew");
+            }
+            Err(_) => tracing::debug!(service = %self.service, "not looked up anew in time"),
+        }
+    }
+
+    pub(crate) fn freshness(&self) -> Freshness {
+        self.followed.freshness()
+    }
+
+    /// Why the nodes known are not the registry's present state, if they are not.
+    pub(crate) fn registry_error(&self) -> Option<waypost_core::Error> {
+        self.followed.error()
+    }
+
     /// What the balancer is asked for.
-    fn choice<'a>(&self, options: Option<&'a CallOptions>, idempotent: bool) -> Options<'a> {
+    pub(crate) fn choice<'a>(
+        &self,
+        options: Option<&'a CallOptions>,
+        idempotent: bool,
+    ) -> Options<'a> {
         let mut choice = Options::new().with_probing(self.may_probe(idempotent));
         if let Some(options) = options {
             choice = choice.with_filters(&options.filters);

@@ -8,10 +8,22 @@ use waypost_selector::Rules;
 use crate::connect::Connector;
 use crate::pool::Keeping;
 
+/// How a client's calls learn of nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Lookups {
+    /// The registry's watch tells of them; no call waits for the registry. The default.
+    #[default]
+    Followed,
+    /// They are looked up before every call, at the price of a round trip to the registry each.
+    /// Where that fails, the call goes by what is known.
+    EachCall,
+}
+
 /// What all calls of a client have in common.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) rules: Rules,
+    pub(crate) lookups: Lookups,
     pub(crate) retry: Retry,
     pub(crate) timeout: Duration,
     pub(crate) connector: Connector,
@@ -24,6 +36,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             rules: Rules::new(),
+            lookups: Lookups::default(),
             retry: Retry::default(),
             timeout: Duration::from_secs(5),
             connector: Connector {

@@ -16,6 +16,7 @@
 //! | `server` | [`server`]: the life of a service, for an axum router |
 //! | `tonic` | gRPC services for it |
 //! | `prometheus` | its metrics, recorded and shown |
+//! | `client` | [`client`]: calls that survive; with `prost`, `tonic`, `tower`, `reqwest`, `axum` for what people have already |
 //! | `flags` | [`flags`]: go-micro's command-line flags for your own binary |
 //!
 //! # Choosing a registry
@@ -33,8 +34,12 @@
 //! # }
 //! ```
 
+#[cfg(all(feature = "client", feature = "flags"))]
+mod dialled;
 mod drivers;
 mod nearest;
+#[cfg(all(feature = "client", feature = "server"))]
+mod pages;
 
 #[cfg(feature = "flags")]
 pub mod flags;
@@ -43,8 +48,14 @@ pub mod flags;
 #[doc(inline)]
 pub use waypost_server as server;
 
+#[cfg(feature = "client")]
+#[doc(inline)]
+pub use waypost_client as client;
+
 pub use drivers::Drivers;
 pub use nearest::nearest;
+#[cfg(all(feature = "client", feature = "server"))]
+pub use pages::client_pages;
 #[doc(inline)]
 pub use waypost_core::*;
 

@@ -26,6 +26,8 @@
 //! every field is an `Option`, so that a flag nobody gave never overrides what the code says.
 
 mod argv;
+#[cfg(feature = "client")]
+mod caller;
 mod duration;
 mod parse;
 #[cfg(feature = "server")]

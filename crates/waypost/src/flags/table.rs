@@ -103,8 +103,8 @@ pub(super) const FLAGS: &[Flag] = &[
     once(
         "selector",
         "MICRO_SELECTOR",
-        "STRATEGY",
-        "How a node is picked for a call",
+        "NAME",
+        "Where a client's nodes come from: cache, registry, dns, static (default: cache)",
     ),
     once(
         "client_retries",
