@@ -21,7 +21,7 @@ fn hello() {
         .spawn()
         .unwrap();
     let client = env!("CARGO_BIN_EXE_hello-client");
-    let begun = std::time::Instant::now();
+    let begun = tokio::time::Instant::now();
     let said = loop {
         let output = Command::new(client)
             .args(["Ann", &registry])

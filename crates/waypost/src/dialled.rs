@@ -18,6 +18,8 @@ const PROFILE: Profile = Profile {
     tells_loss: false,
     native_watch: false,
     remote: false,
+    names_itself: true,
+    one_step: true,
 };
 
 /// Whatever is asked for is there, at the address that it is called.

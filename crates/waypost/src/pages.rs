@@ -26,7 +26,7 @@ pub fn client_pages(admin: &Admin, client: &Client) -> Result<()> {
         async move {
             let asked = query.get("service").map(ToString::to_string);
             let names = client.services();
-            let names = names.iter().map(|name| name.as_str());
+            let names = names.iter().map(waypost_core::ServiceName::as_str);
             let names = names.filter(|name| asked.as_deref().is_none_or(|asked| asked == *name));
             let told = names.filter_map(|name| Some((name.to_owned(), client.explain(name)?)));
             told.collect::<BTreeMap<_, _>>()

@@ -16,7 +16,7 @@ async fn main() -> anyhow::Result<()> {
     }
     let folder = tempfile::tempdir()?;
     let place = format!("file://{}", folder.path().display());
-    let mut nodes = vec![start("greeter-1", &place)?, start("greeter-2", &place)?];
+    let mut nodes = [start("greeter-1", &place)?, start("greeter-2", &place)?];
 
     let registry = Drivers::builtin()
         .connect(&Target::parse(&place, None, Origin::Code)?)

@@ -34,11 +34,14 @@ pub(super) fn faults<B: Backend>() -> Vec<Fault<B>> {
     }]
 }
 
+/// How a certificate comes to be shown.
+type Show = fn(&Door, &Papers) -> Result<()>;
+
 /// Returns the longest time from a new certificate until everything has healed.
 async fn refused<B: Backend>(house: &mut House<B>) -> Result<f64> {
     let stranger = Papers::new()?;
     house.door()?.papers().issue("namesake", &["localhost"])?;
-    let all: [(&str, &str, fn(&Door, &Papers) -> Result<()>); 4] = [
+    let all: [(&str, &str, Show); 4] = [
         ("expired", "has expired", |door, _| {
             door.show(door.papers(), "expired")
         }),

@@ -333,6 +333,8 @@ const PROFILE: Profile = Profile {
     tells_loss: false,
     native_watch: true,
     remote: true,
+    names_itself: true,
+    one_step: true,
 };
 
 #[async_trait]

@@ -98,7 +98,8 @@ fn unknown(selector: &str) -> Error {
     ))
 }
 
-#[cfg(all(test, feature = "memory"))]
+#[cfg(test)]
+#[cfg(feature = "memory")]
 mod tests {
     use std::time::Duration;
 

@@ -95,7 +95,8 @@ impl Flags {
     }
 }
 
-#[cfg(all(test, feature = "memory"))]
+#[cfg(test)]
+#[cfg(feature = "memory")]
 mod tests {
     use std::time::Duration;
 

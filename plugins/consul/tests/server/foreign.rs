@@ -90,9 +90,8 @@ async fn what_python_registers_is_read() -> Kept {
     until("three instances", three).await;
     let fresh = open(&format!("consul://{address}")).await;
     let all = fresh.lookup(&service).await?;
-    let [broken, packed, plain] = &all[..] else {
-        panic!("{all:?}");
-    };
+    let all = <[_; 3]>::try_from(all).expect("three, as looked for above");
+    let [broken, packed, plain] = &all;
     assert_eq!(packed.version, "1.2.3");
     assert_eq!(packed.endpoints, [endpoint()]);
     let pairs = metadata(&[("protocol", "grpc"), ("zone", "ü")]);
