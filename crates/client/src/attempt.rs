@@ -158,7 +158,7 @@ impl Call<'_> {
             }
             Version::Two => {
                 *request.version_mut() = http::Version::HTTP_2;
-                let tls = route.settings.connector.tls.is_some();
+                let tls = route.settings.connector.is_sealed();
                 uri.scheme = Some(if tls { Scheme::HTTPS } else { Scheme::HTTP });
                 let authority = head.authority.as_ref().unwrap_or(&route.authority);
                 uri.authority = Some(authority.clone());

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::Body;
+#[cfg(feature = "tls")]
 use rustls::ClientConfig;
 use tokio::time::timeout_at;
 use tower_layer::Layer;
@@ -321,6 +322,7 @@ impl ClientBuilder {
     }
 
     /// Speaks TLS to all nodes.
+    #[cfg(feature = "tls")]
     pub fn tls(mut self, config: Arc<ClientConfig>) -> Self {
         self.settings.connector.tls = Some(config);
         self

@@ -9,12 +9,13 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv, sockopt};
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
+#[cfg(feature = "tls")]
+use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
+#[cfg(feature = "tls")]
 use tokio_rustls::TlsConnector;
 use waypost_core::Address;
 
@@ -34,6 +35,7 @@ const ASKED: u32 = 3;
 #[derive(Debug, Clone)]
 pub(crate) struct Connector {
     pub(crate) limit: Duration,
+    #[cfg(feature = "tls")]
     pub(crate) tls: Option<Arc<ClientConfig>>,
     pub(crate) largest_head: usize,
 }
@@ -169,8 +171,19 @@ impl Connector {
         sockopt::set_tcp_keepintvl(&stream, ASK_AGAIN)?;
         sockopt::set_tcp_keepcnt(&stream, ASKED)?;
         let ear = Ear(Arc::new(rustix::io::fcntl_dupfd_cloexec(&stream, 0)?));
+        Ok((self.sealed(stream, address, version).await?, ear))
+    }
+
+    /// The stream in TLS, where that is spoken.
+    #[cfg(feature = "tls")]
+    async fn sealed(
+        &self,
+        stream: TcpStream,
+        address: &Address,
+        version: Version,
+    ) -> Result<Box<dyn Stream>, BoxError> {
         let Some(tls) = &self.tls else {
-            return Ok((Box::new(stream), ear));
+            return Ok(Box::new(stream));
         };
         let mut config = ClientConfig::clone(tls);
         config.alpn_protocols = vec![match version {
@@ -179,7 +192,26 @@ impl Connector {
         }];
         let name = ServerName::try_from(address.host().to_owned())?;
         let connector = TlsConnector::from(Arc::new(config));
-        Ok((Box::new(connector.connect(name, stream).await?), ear))
+        Ok(Box::new(connector.connect(name, stream).await?))
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[expect(clippy::unused_async, reason = "as where there is TLS")]
+    async fn sealed(
+        &self,
+        stream: TcpStream,
+        _: &Address,
+        _: Version,
+    ) -> Result<Box<dyn Stream>, BoxError> {
+        Ok(Box::new(stream))
+    }
+
+    /// Whether nodes are spoken to in TLS.
+    pub(crate) fn is_sealed(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        return false;
     }
 }
 

@@ -41,6 +41,7 @@ impl Default for Settings {
             timeout: Duration::from_secs(5),
             connector: Connector {
                 limit: Duration::from_millis(250),
+                #[cfg(feature = "tls")]
                 tls: None,
                 largest_head: 64 << 10,
             },

@@ -1,7 +1,7 @@
 //! Nodes that are processes, killed with SIGKILL or taken away in turn under 500 calls a second.
 #![expect(
     clippy::expect_used,
-    clippy::print_stdout,
+    clippy::print_stderr,
     reason = "a test fails by panicking"
 )]
 
@@ -298,7 +298,7 @@ fn check(made: &[Made], kills: &[Instant], runs: &str) -> Result<(), Failed> {
         })?;
         lost += 1;
     }
-    println!(
+    eprintln!(
         "{} calls, {} kills, {lost} that may have run were lost",
         made.len(),
         kills.len()

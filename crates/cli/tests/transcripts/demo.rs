@@ -58,6 +58,7 @@ fn the_demo_shows_a_death_and_ends() {
         "- orders/orders-1",
         "hello from orders-3",
         "Summary",
+        "calls meanwhile, none failed",
     ] {
         assert!(done.stdout.contains(needle), "{needle} in {}", done.stdout);
     }

@@ -1,5 +1,6 @@
 //! `waypost demo`: three processes, a file registry, and a death.
 
+mod caller;
 mod service;
 mod stage;
 
@@ -48,6 +49,7 @@ async fn acts(stage: &mut Stage) -> Result<(), Failure> {
         stage.until(|action| joined(action, node)).await?;
     }
     stage.greet("orders", "orders-2").await?;
+    let caller = stage.caller("orders")?;
 
     pause().await;
     stage.title("orders-2 is killed with SIGKILL; it cannot say goodbye:")?;
@@ -68,6 +70,8 @@ async fn acts(stage: &mut Stage) -> Result<(), Failure> {
     stage.until(|action| left(action, "orders-1")).await?;
     let stopped = asked.elapsed();
 
+    pause().await;
+    let called = caller.stop().await;
     stage.title("Summary")?;
     stage.line(&format!(
         "killed:   gone {:.1} s after SIGKILL, by itself (ttl {} s)",
@@ -82,6 +86,7 @@ async fn acts(stage: &mut Stage) -> Result<(), Failure> {
         "stopped:  gone {:.0} ms after SIGTERM",
         stopped.as_secs_f64() * 1e3
     ))?;
+    stage.line(&format!("called:   orders, {called}"))?;
     stage.line("")?;
     stage.line("Yours next: waypost run --name orders --port 8080 -- ./your-program")
 }

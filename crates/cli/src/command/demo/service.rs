@@ -13,6 +13,8 @@ use crate::signals::{self, Signals};
 
 /// How long one greeting may take.
 const GREETING: Duration = Duration::from_secs(1);
+/// How long callers have to learn that we leave.
+const FAREWELL: Duration = Duration::from_millis(300);
 
 /// Serves until a signal, or until the demo is gone: its end closes our standard input, even when
 /// it had no time to stop us.
@@ -29,6 +31,7 @@ pub(in crate::command) async fn serve(session: &Session) -> Outcome {
         () = greet_everyone(&listener, &hello) => rustix::process::Signal::TERM,
     };
     registration.release().await?;
+    let _ = tokio::time::timeout(FAREWELL, greet_everyone(&listener, &hello)).await;
     Ok(signals::code(signal))
 }
 
@@ -48,20 +51,24 @@ async fn orphaned() {
     while matches!(stdin.read(&mut byte).await, Ok(read) if read > 0) {}
 }
 
-/// One caller after another: it is a demo.
-async fn greet_everyone(listener: &TcpListener, hello: &str) {
+async fn greet_everyone(listener: &TcpListener, hello: &Arc<str>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let _ = tokio::time::timeout(GREETING, greet(stream, hello)).await;
+        let hello = Arc::clone(hello);
+        tokio::spawn(async move {
+            let _ = tokio::time::timeout(GREETING, greet(stream, &hello)).await;
+        });
     }
 }
 
 async fn greet(mut stream: TcpStream, hello: &str) -> std::io::Result<()> {
     let mut request = [0; 1024];
-    let _ = stream.read(&mut request).await?;
+    if stream.read(&mut request).await? == 0 {
+        return Ok(());
+    }
     let length = hello.len() + 1;
     let answer = format!(
         "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\

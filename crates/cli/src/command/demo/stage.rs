@@ -12,6 +12,7 @@ use tokio::process::{Child, Command};
 use tokio::time::Instant;
 use waypost::{BoxWatcher, Instance, ServiceName, Target, WatchScope};
 
+use super::caller::Caller;
 use crate::failure::Failure;
 use crate::feed::{Action, Feed};
 use crate::output::Output;
@@ -153,6 +154,11 @@ impl Stage {
             instance.ok_or_else(|| Failure::no(format!("{node} cannot be looked up")))?;
         let answer = ask(instance).await?;
         self.line(&format!("looked up {service}, asked {node}: {answer:?}"))
+    }
+
+    /// Somebody who calls `service` from now on.
+    pub(super) fn caller(&self, service: &str) -> Result<Caller, Failure> {
+        Caller::start(std::sync::Arc::clone(&self.registry), service)
     }
 
     /// Ends every process and removes the directory.
