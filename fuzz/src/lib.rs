@@ -34,6 +34,7 @@ mod config {
         remote: true,
         names_itself: true,
         one_step: true,
+        writes_at_once: 256,
     };
 }
 

@@ -22,6 +22,7 @@ const PROFILE: Profile = Profile {
     remote: false,
     names_itself: true,
     one_step: true,
+    writes_at_once: 256,
 };
 
 /// Tells events that are sent to it. Everything else is unsupported.

@@ -13,7 +13,7 @@
 //! #     profile: waypost::Profile {
 //! #         driver: "mine", least_ttl: std::time::Duration::ZERO, slack: std::time::Duration::ZERO,
 //! #         writable: false, owned: false, tells_loss: false, native_watch: false, remote: false,
-//! #         names_itself: true, one_step: true,
+//! #         names_itself: true, one_step: true, writes_at_once: 256,
 //! #     },
 //! #     options: &[],
 //! #     connect: |_| Box::pin(std::future::ready(Err(waypost::Error::config("an example")))),

@@ -63,6 +63,7 @@ const PROFILE: Profile = Profile {
     remote: false,
     names_itself: true,
     one_step: true,
+    writes_at_once: 256,
 };
 
 impl FakeRegistry {

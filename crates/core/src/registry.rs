@@ -243,6 +243,9 @@ pub struct Profile {
     /// Whether a change of several parts is one step: a record that is taken over is never absent
     /// in between, and a batch arrives whole.
     pub one_step: bool,
+    /// Registrations and releases of one process that it takes at once; others wait for their turn
+    /// before their time begins. 0 means 1.
+    pub writes_at_once: u16,
 }
 
 /// Object safety is part of the contract: the backend is chosen at run time.

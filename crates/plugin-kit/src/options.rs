@@ -301,6 +301,7 @@ mod tests {
             remote: false,
             names_itself: true,
             one_step: true,
+            writes_at_once: 256,
         },
         options: &[
             option("interval", "DURATION", "15s", ""),

@@ -254,6 +254,7 @@ mod tests {
             remote: false,
             names_itself: true,
             one_step: true,
+            writes_at_once: 256,
         },
         options: &[CA, CERT, super::KEY, TLS],
         connect: |_| Box::pin(std::future::ready(Err(Error::config("never")))),

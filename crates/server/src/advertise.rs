@@ -94,6 +94,7 @@ mod tests {
         remote: true,
         names_itself: true,
         one_step: true,
+        writes_at_once: 256,
     };
 
     async fn found(explicit: Option<&str>, towards: &[&str], bound: &str) -> Result<String> {

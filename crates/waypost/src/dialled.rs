@@ -20,6 +20,7 @@ const PROFILE: Profile = Profile {
     remote: false,
     names_itself: true,
     one_step: true,
+    writes_at_once: 256,
 };
 
 /// Whatever is asked for is there, at the address that it is called.

@@ -182,6 +182,7 @@ mod tests {
                 remote: false,
                 names_itself: true,
                 one_step: true,
+                writes_at_once: 256,
             },
             options: &[],
             connect: |_| Box::pin(std::future::ready(Err(Error::unavailable("a test")))),

@@ -22,6 +22,9 @@ pub(crate) const PROFILE: Profile = Profile {
     remote: true,
     names_itself: false,
     one_step: true,
+    // An agent writes one after the other; of a hundred that queued up at each of their requests none
+    // would be through before all are.
+    writes_at_once: 4,
 };
 
 /// Longest ttl granted.

@@ -22,9 +22,6 @@ use crate::record;
 use crate::removal;
 use crate::watcher;
 
-/// Records that are written at once. An agent writes one after the other; of a hundred that queued up
-/// at each of their requests none would be through before all are.
-const WRITES_AT_ONCE: usize = 4;
 /// Services that are read at once.
 pub(crate) const READS_AT_ONCE: usize = 4;
 
@@ -43,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) skipped: SkipLog,
     /// What the names begin with that are meant by "all".
     pub(crate) only: String,
+    /// Turns of those who change a record, or register without a keeper.
     pub(crate) writes: Semaphore,
     /// Blocking queries that may hold a connection of their own.
     pub(crate) seats: Semaphore,
@@ -64,7 +62,7 @@ impl ConsulRegistry {
             claims: Arc::new(Claims::new()),
             leftovers: Leftovers::default(),
             skipped,
-            writes: Semaphore::new(WRITES_AT_ONCE),
+            writes: Semaphore::new(PROFILE.writes_at_once.into()),
             seats: Semaphore::new(config.queries),
         };
         Ok(Self {

@@ -23,6 +23,7 @@ pub(crate) const PROFILE: Profile = Profile {
     remote: true,
     names_itself: false,
     one_step: true,
+    writes_at_once: 256,
 };
 
 /// DNS's row of the driver table.

@@ -31,6 +31,7 @@ pub const DRIVER: Driver = Driver {
         remote: true,
         names_itself: true,
         one_step: true,
+        writes_at_once: 256,
     },
     options: OPTIONS,
     connect,

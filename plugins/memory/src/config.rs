@@ -19,6 +19,7 @@ pub(crate) const PROFILE: Profile = Profile {
     remote: false,
     names_itself: true,
     one_step: true,
+    writes_at_once: 256,
 };
 
 /// Longest ttl granted; beyond it a deadline could overflow the clock.

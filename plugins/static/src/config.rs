@@ -20,6 +20,7 @@ pub(crate) const PROFILE: Profile = Profile {
     remote: false,
     names_itself: false,
     one_step: true,
+    writes_at_once: 256,
 };
 
 /// The static registry as a row of the driver table.

@@ -49,6 +49,7 @@ const PROFILE: Profile = Profile {
     remote: true,
     names_itself: true,
     one_step: true,
+    writes_at_once: 256,
 };
 
 const MINE: Driver = Driver {

@@ -335,6 +335,7 @@ const PROFILE: Profile = Profile {
     remote: true,
     names_itself: true,
     one_step: true,
+    writes_at_once: 256,
 };
 
 #[async_trait]

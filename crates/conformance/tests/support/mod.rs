@@ -27,6 +27,7 @@ pub(crate) const PROFILE: Profile = Profile {
     remote: false,
     names_itself: true,
     one_step: true,
+    writes_at_once: 256,
 };
 
 /// How a registry breaks the contract.

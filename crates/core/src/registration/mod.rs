@@ -2,6 +2,7 @@
 
 mod machine;
 mod task;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -210,6 +211,7 @@ impl Registration {
         let (wish, wish_receiver) = watch::channel(Wish::new(instance));
         let (progress_sender, progress) = watch::channel(Progress::default());
         let keeper = Keeper {
+            turns: turns::of(&registry),
             registry,
             machine,
             ttl: options.ttl,

@@ -13,10 +13,6 @@ use crate::{Error, ErrorKind, Instance, Lease, RegisterOptions, Registry, Result
 use super::machine::{Input, Machine, Next};
 use super::{Standing, State};
 
-/// Writes of one process that are under way at once. Ten thousand registrations that start, or
-/// lose their leases, together would otherwise queue in the backend until they time out there.
-static WRITES: Semaphore = Semaphore::const_new(256);
-
 /// How long before each look for what an attempt without an answer wrote.
 const LOOKS: [Duration; 3] = [
     Duration::ZERO,
@@ -56,6 +52,8 @@ pub(super) struct Progress {
 /// The task that keeps one instance registered.
 pub(super) struct Keeper {
     pub(super) registry: Arc<dyn Registry>,
+    /// Whose turn it is to write. Never closed.
+    pub(super) turns: Arc<Semaphore>,
     pub(super) machine: Machine,
     pub(super) ttl: Duration,
     /// Longest time that one operation may take.
@@ -131,7 +129,8 @@ impl Keeper {
     /// is unknown could not be undone.
     async fn register(&mut self, lease: &mut Option<Box<dyn Lease>>) -> Input {
         *lease = None;
-        let _turn = WRITES.acquire().await;
+        let turns = Arc::clone(&self.turns);
+        let _turn = turns.acquire().await;
         let (instance, generation) = self.wanted();
         let options = RegisterOptions::new(self.ttl);
         let work = self.registry.register(&instance, options);
@@ -198,7 +197,7 @@ impl Keeper {
         // A registry that does not answer is not worth queueing for.
         let live = self.standing.borrow().state == State::Live;
         let _turn = if live {
-            Some(WRITES.acquire().await)
+            Some(self.turns.acquire().await)
         } else {
             None
         };
