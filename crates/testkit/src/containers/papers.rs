@@ -94,6 +94,19 @@ impl Papers {
         std::fs::read_to_string(self.path(file)).map_err(fault)
     }
 
+    /// A server's files with this certificate: `server.pem` and `server-key.pem` in its folder, and
+    /// what they are to hold.
+    ///
+    /// # Errors
+    /// As [`Papers::text`].
+    pub fn of_server(&self, folder: &str, file: &str) -> Result<Vec<(String, String)>> {
+        let half = |end: &str| {
+            let text = self.text(&format!("{file}{end}"))?;
+            Ok((format!("{folder}/server{end}"), text))
+        };
+        [".pem", "-key.pem"].into_iter().map(half).collect()
+    }
+
     /// Writes another file beside the certificates: a password, say.
     ///
     /// # Errors

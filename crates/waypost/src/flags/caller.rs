@@ -103,22 +103,13 @@ fn unknown(selector: &str) -> Error {
 mod tests {
     use std::time::Duration;
 
-    use clap::{Args as _, Command};
     use waypost_client::Client;
 
     use super::*;
-    use crate::flags::parse::read;
+    use crate::flags::parse::tests::flags;
 
     async fn built(line: &[&str], environment: &[(&str, &str)]) -> Result<String> {
-        let command = Flags::augment_args(Command::new("app"));
-        let matches = command
-            .try_get_matches_from([&["app"], line].concat())
-            .expect("flags");
-        let found = |name: &str| {
-            let pair = environment.iter().find(|(known, _)| *known == name);
-            pair.map(|(_, value)| (*value).to_owned())
-        };
-        let flags = read(&matches, &found).expect("values");
+        let flags = flags(line, environment).expect("flags");
         let code = Client::builder()
             .retries(7)
             .request_timeout(Duration::from_secs(7))

@@ -207,11 +207,15 @@ pub(super) fn read(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::flags::normalized;
 
-    fn flags(line: &[&str], environment: &[(&str, &str)]) -> Result<Flags, String> {
+    /// What a program takes that is started with `line` and `environment`.
+    pub(in crate::flags) fn flags(
+        line: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<Flags, String> {
         let args = normalized(std::iter::once(&"app").chain(line).map(Into::into));
         let command = Flags::augment_args(Command::new("app"));
         let matches = command

@@ -100,24 +100,15 @@ impl Flags {
 mod tests {
     use std::time::Duration;
 
-    use clap::{Args as _, Command};
     use waypost_core::Instance;
     use waypost_server::Service;
 
     use super::*;
-    use crate::flags::parse::read;
+    use crate::flags::parse::tests::flags;
 
     /// The record of a service whose program says `code`, started with `line` and `environment`.
     async fn record(line: &[&str], environment: &[(&str, &str)]) -> Result<Instance> {
-        let command = Flags::augment_args(Command::new("app"));
-        let matches = command
-            .try_get_matches_from([&["app"], line].concat())
-            .expect("flags");
-        let found = |name: &str| {
-            let pair = environment.iter().find(|(known, _)| *known == name);
-            pair.map(|(_, value)| (*value).to_owned())
-        };
-        let flags = read(&matches, &found).expect("values");
+        let flags = flags(line, environment).expect("flags");
         let code = Service::builder("code")
             .version("code")
             .metadata("zone", "code")

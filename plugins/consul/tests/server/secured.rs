@@ -154,23 +154,12 @@ async fn with_a_token_all_is_well_after_a_freeze() -> Kept {
     Ok(())
 }
 
-/// The agent's files with this certificate.
-fn files(papers: &Papers, file: &str) -> Result<Vec<(String, String)>> {
-    ["", "-key"]
-        .into_iter()
-        .map(|half| {
-            let text = papers.text(&format!("{file}{half}.pem"))?;
-            Ok((format!("{FOLDER}/server{half}.pem"), text))
-        })
-        .collect()
-}
-
 async fn a_new_certificate_of_the_agent_is_taken_at_the_next_connection() -> Kept {
     let papers = Papers::new().expect("papers");
     let server = secured(&papers, "").await?;
     let ca = papers.trusting();
     let registry = open(&format!("consul://{}?{ca}", server.address())).await;
-    let files = |file: &str| files(&papers, file);
+    let files = |file: &str| papers.of_server(FOLDER, file);
     takes_new_certificates((&registry, &*registry), &server, &papers, files).await?;
     Ok(())
 }

@@ -144,17 +144,6 @@ async fn users_come_and_go_and_passwords_change() -> Kept {
     Ok(())
 }
 
-/// The server's files with this certificate.
-fn files(papers: &Papers, file: &str) -> Result<Vec<(String, String)>> {
-    ["", "-key"]
-        .into_iter()
-        .map(|half| {
-            let text = papers.text(&format!("{file}{half}.pem"))?;
-            Ok((format!("{FOLDER}/server{half}.pem"), text))
-        })
-        .collect()
-}
-
 async fn a_new_certificate_of_the_server_is_taken_at_the_next_connection() -> Kept {
     let papers = Papers::new().expect("papers");
     let server = secured(&papers, &[]).await?;
@@ -164,7 +153,7 @@ async fn a_new_certificate_of_the_server_is_taken_at_the_next_connection() -> Ke
         papers.trusting()
     ))
     .await;
-    let files = |file: &str| files(&papers, file);
+    let files = |file: &str| papers.of_server(FOLDER, file);
     takes_new_certificates((&registry, &*registry), &server, &papers, files).await?;
     Ok(())
 }
