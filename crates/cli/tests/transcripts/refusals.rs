@@ -40,11 +40,11 @@ fn each_refusal_names_the_server_and_the_rule(guarded: &Guarded) {
     cases.extend(of_ports(guarded));
     cases.extend(of_secrets(guarded));
     let json = service("orders", 1);
-    let mut owner = house.bare(&["register", &json]);
-    let _owner = Running::start(owner.env("MICRO_REGISTRY", guarded.url(CANARY)));
-    crate::house::until("the owner is there", || {
-        (run(&house, GET, &guarded.url(CANARY)).0 == 0).then_some(())
-    });
+    let mut owner = house.bare(&["register", &json, "--timeout", "60s"]);
+    let owner = Running::start(owner.env("MICRO_REGISTRY", guarded.url(CANARY)));
+    owner.said("registered until interrupted");
+    let there = run(&house, GET, &guarded.url(CANARY));
+    assert_eq!(there.0, 0, "the owner is there: {}", there.1);
     for case in &cases {
         holds(&house, guarded.backend, case);
     }
