@@ -15,7 +15,7 @@ const SELECTORS: [&str; 4] = ["cache", "registry", "dns", "static"];
 impl Flags {
     /// What was given by flags and environment, over what the program says of its client:
     /// `--client_retries`, `--client_request_timeout`, `--client_pool_size`, `--client_pool_ttl`,
-    /// `--selector`; and the registry that was chosen. What nobody gave stays as the program has it;
+    /// `--selector`, `--selector_strategy`; and the registry that was chosen. What nobody gave stays as the program has it;
     /// `default` is the registry where neither says one.
     ///
     /// | `--selector` | nodes |
@@ -45,7 +45,7 @@ impl Flags {
     ///
     /// # Errors
     /// As [`Flags::target`] and [`Drivers::connect`]; [`ErrorKind::Config`](crate::ErrorKind::Config)
-    /// for a selector that there is none of, with the nearest that there is.
+    /// for a selector or a strategy that there is none of, with the nearest that there is.
     ///
     /// # Cancel safety
     /// Safe.
@@ -66,6 +66,9 @@ impl Flags {
         }
         if let Some(ttl) = self.client_pool_ttl {
             client = client.pool_ttl(ttl);
+        }
+        if let Some(strategy) = &self.selector_strategy {
+            client = client.strategy(strategy.parse()?);
         }
         match self.selector.as_deref() {
             None => {}
@@ -134,6 +137,16 @@ mod tests {
         for part in ["retries: 7,", "timeout: 7s", "size: 7", "ttl: 7s"] {
             assert!(bare.contains(part), "{part} in {bare}");
         }
+    }
+
+    #[tokio::test]
+    async fn strategies_are_taken_by_name_and_others_refused_with_the_nearest() {
+        let seen = built(&["--selector_strategy", "least-conn"], &[]).await;
+        let seen = seen.expect("a client");
+        assert!(seen.contains("strategy: least_conn"), "{seen}");
+        let error = built(&[], &[("MICRO_SELECTOR_STRATEGY", "lest_conn")]).await;
+        let error = error.expect_err("no such strategy").to_string();
+        assert!(error.contains("did you mean `least_conn`?"), "{error}");
     }
 
     #[tokio::test]

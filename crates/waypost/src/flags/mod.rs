@@ -74,6 +74,8 @@ pub struct Flags {
     pub register_interval: Option<Duration>,
     /// `--selector`.
     pub selector: Option<String>,
+    /// `--selector_strategy`.
+    pub selector_strategy: Option<String>,
     /// `--client_retries`: further attempts after the first.
     pub client_retries: Option<u32>,
     /// `--client_request_timeout`.
@@ -149,6 +151,7 @@ macro_rules! each_field {
             register_ttl,
             register_interval,
             selector,
+            selector_strategy,
             client_retries,
             client_request_timeout,
             client_pool_size,

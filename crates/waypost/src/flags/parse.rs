@@ -193,6 +193,7 @@ pub(super) fn read(
         register_ttl: source.duration("register_ttl")?,
         register_interval: source.duration("register_interval")?,
         selector: source.text("selector")?,
+        selector_strategy: source.text("selector_strategy")?,
         client_retries: source.number("client_retries")?,
         client_request_timeout: source.duration("client_request_timeout")?,
         client_pool_size: source.number("client_pool_size")?,

@@ -107,6 +107,13 @@ pub(super) const FLAGS: &[Flag] = &[
         "Where a client's nodes come from: cache, registry, dns, static (default: cache)",
     ),
     once(
+        "selector_strategy",
+        "MICRO_SELECTOR_STRATEGY",
+        "NAME",
+        "How one of several nodes is picked: random, round_robin, weighted, least_conn, p2c_ewma, \
+         consistent_hash (default: p2c_ewma)",
+    ),
+    once(
         "client_retries",
         "MICRO_CLIENT_RETRIES",
         "COUNT",
