@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
-use super::Deadline;
+use super::{Deadline, FAR};
 
 /// go-micro's header: what is left, in nanoseconds.
 pub const TIMEOUT: HeaderName = HeaderName::from_static("timeout");
@@ -177,7 +177,7 @@ impl Deadline {
     /// Writes what is left into both headers, in place of what they said.
     ///
     /// It is rounded down, never up. Of a deadline that has passed one nanosecond is written: a
-    /// peer who gets it all the same has nothing to start.
+    /// peer who gets it all the same has nothing to start. Of [`Deadline::never`] nothing is written.
     pub fn write_to(self, headers: &mut HeaderMap) {
         self.write_to_at(headers, Instant::now());
     }
@@ -185,6 +185,11 @@ impl Deadline {
     /// The same, for who has read the clock already.
     pub fn write_to_at(self, headers: &mut HeaderMap, now: Instant) {
         let left = self.remaining_at(now).max(Duration::from_nanos(1));
+        if left > FAR / 2 {
+            headers.remove(TIMEOUT);
+            headers.remove(GRPC_TIMEOUT);
+            return;
+        }
         // FAR bounds what is left; an instant made by others may be further away.
         let nanoseconds = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
         let nanoseconds = nanoseconds.min(i64::MAX.unsigned_abs());

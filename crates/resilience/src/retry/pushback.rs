@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, header::RETRY_AFTER};
+use http::header::{DATE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 const GRPC_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
@@ -16,11 +17,13 @@ pub struct Pushback {
 }
 
 impl Pushback {
-    /// Reads `Retry-After` in seconds and `grpc-retry-pushback-ms`, from the head of an answer or
-    /// from gRPC's trailers; the longer wins.
+    /// Reads `Retry-After` and `grpc-retry-pushback-ms`, from the head of an answer or from gRPC's
+    /// trailers; the longer wins.
     ///
     /// By gRFC A6 a pushback below zero, or one that is no number, means "do not retry". A
-    /// `Retry-After` that is no number of seconds (a date, which needs clocks that agree) is ignored.
+    /// `Retry-After` is a number of seconds or a date (RFC 9110, 10.2.3). A date is measured from the
+    /// answer's own `Date`, since clocks need not agree; without one, and with anything else, it is
+    /// ignored.
     ///
     /// ```
     /// use std::time::Duration;
@@ -34,8 +37,8 @@ impl Pushback {
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Self {
         let seconds = headers.get(RETRY_AFTER).and_then(|value| {
-            let number = number(value.as_bytes())?;
-            Some(Duration::from_secs(number))
+            let number = number(value.as_bytes()).map(Duration::from_secs);
+            number.or_else(|| from_its_date(headers, value))
         });
         let Some(pushback) = headers.get(GRPC_PUSHBACK) else {
             return Self {
@@ -49,6 +52,13 @@ impl Pushback {
             never: millis.is_none(),
         }
     }
+}
+
+/// How long `until` is after the moment of the answer.
+fn from_its_date(headers: &HeaderMap, until: &HeaderValue) -> Option<Duration> {
+    let date = |value: &HeaderValue| httpdate::parse_http_date(value.to_str().ok()?).ok();
+    let left = date(until)?.duration_since(date(headers.get(DATE)?)?);
+    Some(left.unwrap_or_default())
 }
 
 /// Digits only; one that is too large is the largest.
@@ -78,6 +88,22 @@ mod tests {
             (
                 &[("retry-after", "Fri, 31 Dec 1999 23:59:59 GMT")],
                 None,
+                false,
+            ),
+            (
+                &[
+                    ("retry-after", "Fri, 31 Dec 1999 23:59:59 GMT"),
+                    ("date", "Fri, 31 Dec 1999 23:59:29 GMT"),
+                ],
+                Some(30_000),
+                false,
+            ),
+            (
+                &[
+                    ("retry-after", "Fri, 31 Dec 1999 23:59:59 GMT"),
+                    ("date", "Sat, 01 Jan 2000 00:00:00 GMT"),
+                ],
+                Some(0),
                 false,
             ),
             (&[("grpc-retry-pushback-ms", "250")], Some(250), false),
