@@ -113,6 +113,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         replace: "Ok::<_, ()>(work.await)",
     },
     Mutant {
+        name: "who waits for a turn to write loses its time meanwhile",
+        file: TASK,
+        find: "        let _turn = turns.acquire().await;\n        let (instance, generation) = self.wanted();\n        let options = RegisterOptions::new(self.ttl);\n        let work = self.registry.register(&instance, options);",
+        replace: "        let (instance, generation) = self.wanted();\n        let options = RegisterOptions::new(self.ttl);\n        let work = async {\n            let _turn = turns.acquire().await;\n            self.registry.register(&instance, options).await\n        };",
+    },
+    Mutant {
         name: "a dropped registration goes on renewing",
         file: REGISTRATION,
         find: "        self.task.abort();",

@@ -163,6 +163,30 @@ async fn release_returns_within_its_limit_even_if_the_registry_is_dead() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_for_its_turn_has_its_whole_time_when_it_comes() {
+    let registry = FakeRegistry::new();
+    let at_once = usize::from(registry.profile().writes_at_once);
+    registry.state.set_fault(Some(Fault::Hang));
+    let registries = std::iter::repeat_with(|| Arc::clone(&registry) as Arc<dyn Registry>);
+    let keepers: Vec<_> = (0..2 * at_once)
+        .zip(registries)
+        .map(|(number, registry)| {
+            let instance = instance("orders", &format!("n{number}"));
+            Registration::start(registry, instance, RegistrationOptions::new()).expect("options")
+        })
+        .collect();
+    // Nobody is answered, so that turns pass on when the first ones give up.
+    sleep(OPERATION_LIMIT / 2).await;
+    assert_eq!(registry.state.registers.load(Ordering::SeqCst), at_once);
+    sleep(OPERATION_LIMIT).await;
+    assert_eq!(registry.state.registers.load(Ordering::SeqCst), 2 * at_once);
+    registry.state.set_fault(None);
+    for keeper in &keepers {
+        keeper.live().await.expect("live");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_an_attempt_without_an_answer_wrote_is_released_too() {
     let key = instance("orders", "a").key();
     let registry = FakeRegistry::new();
