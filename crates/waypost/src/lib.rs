@@ -16,7 +16,7 @@
 //! | `server` | [`server`]: the life of a service, for an axum router |
 //! | `tonic` | gRPC services for it |
 //! | `prometheus` | its metrics, recorded and shown |
-//! | `client` | [`client`]: calls that survive; with `prost`, `tonic`, `tower`, `reqwest`, `axum` for what people have already |
+//! | `client` | [`client`]: calls that survive, [`selector`]: how a node is picked, [`resilience`]: how a call is tried again; with `prost`, `tonic`, `tower`, `reqwest`, `axum` for what people have already |
 //! | `flags` | [`flags`]: go-micro's command-line flags for your own binary |
 //!
 //! # Choosing a registry
@@ -52,6 +52,16 @@ pub use waypost_server as server;
 #[doc(inline)]
 pub use waypost_client as client;
 
+/// How a node is picked: a client's [`Rules`](selector::Rules).
+#[cfg(feature = "client")]
+#[doc(inline)]
+pub use waypost_selector as selector;
+
+/// Deadlines, retries and what travels with a call.
+#[cfg(any(feature = "client", feature = "server"))]
+#[doc(inline)]
+pub use waypost_resilience as resilience;
+
 pub use drivers::Drivers;
 pub use nearest::nearest;
 #[cfg(all(feature = "client", feature = "server"))]
@@ -59,8 +69,8 @@ pub use pages::client_pages;
 #[doc(inline)]
 pub use waypost_core::*;
 
-/// The README's example is compiled and run.
-#[cfg(all(doctest, feature = "memory"))]
+/// The README's examples are compiled, and the first is run.
+#[cfg(all(doctest, feature = "memory", feature = "client", feature = "server"))]
 #[doc = include_str!("../../../README.md")]
 #[derive(Debug)]
 pub struct ReadMe;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use axum::{Json, Router, routing::post};
 use waypost::client::Client;
+use waypost::selector::{Canary, Rules};
 use waypost::server::Service;
 use waypost::{Drivers, Target};
-use waypost_selector::{Canary, Rules};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {

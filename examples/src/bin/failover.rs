@@ -4,9 +4,9 @@ use std::time::Duration;
 use axum::{Router, routing::get};
 use tokio::process::{Child, Command};
 use waypost::client::Client;
+use waypost::resilience::{CallInfo, Decision, Outcome};
 use waypost::server::Service;
 use waypost::{Drivers, Origin, Target};
-use waypost_resilience::{CallInfo, Decision, Outcome};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
