@@ -14,6 +14,7 @@ use crate::{BoxWatcher, Change, Error, ErrorKind, Event, Instance, InstanceKey, 
 use super::Shared;
 use super::disk::Disk;
 use super::entry::{Board, Freshness};
+use super::meters::Meters;
 use super::roster::Roster;
 
 /// Longest time until a watch is open and has told its first snapshot.
@@ -30,6 +31,7 @@ const SAVE_DELAY: Duration = Duration::from_secs(1);
 pub(super) struct Follower {
     registry: Arc<dyn Registry>,
     board: Arc<Board>,
+    meters: Meters,
     directory: Weak<Shared>,
     roster: Roster,
     backoff: Backoff,
@@ -52,6 +54,7 @@ impl Follower {
         let disk = options.disk.as_deref();
         Self {
             registry: Arc::clone(&shared.registry),
+            meters: Meters::new(&board.scope),
             directory: Arc::downgrade(shared),
             roster: Roster::new(options.guard_window),
             backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(5)),
@@ -69,6 +72,7 @@ impl Follower {
             let begun = Instant::now();
             let ended = match open(&*self.registry, &self.board).await {
                 Ok((watcher, snapshot)) => {
+                    self.meters.opened();
                     self.take_snapshot(snapshot, None);
                     self.follow(watcher).await
                 }
@@ -180,6 +184,7 @@ impl Follower {
 
     fn take(&mut self, event: Event) {
         let now = Instant::now();
+        self.meters.heard(&event);
         match event {
             Event::Snapshot(all) => self.take_snapshot(all, None),
             Event::Changed(changes) => {
@@ -208,6 +213,7 @@ impl Follower {
         }
         if let Freshness::Stale { since } = self.board.freshness() {
             let stale = since.elapsed();
+            self.meters.stale_for(Duration::ZERO);
             tracing::info!(scope = %self.board.scope, ?stale, "the registry is back");
         }
         if first {
@@ -235,6 +241,7 @@ impl Follower {
                 "service" => self.board.scope.to_string())
             .increment(1);
         }
+        self.meters.published(&members);
         self.board.publish(members);
         if self.disk.is_some() && self.save_at.is_none() {
             self.save_at = Some(Instant::now() + SAVE_DELAY);
@@ -262,6 +269,10 @@ impl Follower {
                 "the registry does not answer; serving what is known"
             );
         }
+        self.meters.failed();
+        if let Freshness::Stale { since } = self.board.freshness() {
+            self.meters.stale_for(now.saturating_duration_since(since));
+        }
         if self.board.freshness() == Freshness::Pending
             && let Some(disk) = &self.disk
             && let Some(all) = disk.load().await
@@ -272,7 +283,9 @@ impl Follower {
                 "the registry does not answer; serving the disk snapshot"
             );
             self.roster.restore(all, now);
-            self.board.publish(self.roster.publish());
+            let members = self.roster.publish();
+            self.meters.published(&members);
+            self.board.publish(members);
             self.board.restored(now);
         }
     }

@@ -4,6 +4,7 @@ mod disk;
 mod entry;
 mod follow;
 mod members;
+mod meters;
 mod roster;
 
 use std::collections::HashMap;

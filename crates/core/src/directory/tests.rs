@@ -1,6 +1,8 @@
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
@@ -298,4 +300,65 @@ async fn more_scopes_than_allowed_are_refused_and_disturb_none() {
     assert_eq!(again.members().len(), first.members().len());
     assert_eq!(registry.state.open_watchers(), 2);
     drop(second);
+}
+
+/// What is measured, by name and the value of its last label.
+fn measured(snapshotter: &Snapshotter) -> HashMap<(String, String), f64> {
+    let measured = snapshotter.snapshot().into_vec().into_iter();
+    let named = measured.map(|(key, _, _, value)| {
+        let label = key
+            .key()
+            .labels()
+            .last()
+            .map(|label| label.value().to_owned());
+        let value = match value {
+            DebugValue::Counter(count) => count as f64,
+            DebugValue::Gauge(value) => value.into_inner(),
+            DebugValue::Histogram(_) => f64::NAN,
+        };
+        (
+            (key.key().name().to_owned(), label.unwrap_or_default()),
+            value,
+        )
+    });
+    named.collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_events_and_staleness_are_measured() {
+    let recorder = DebuggingRecorder::new();
+    let _local = metrics::set_default_local_recorder(&recorder);
+    let snapshotter = recorder.snapshotter();
+    let registry = seeded(3);
+    let directory = directory(&registry);
+    let followed = directory.follow(orders()).await.expect("followed");
+    registry.state.put(instance("orders", "new"));
+    registry.state.remove(&instance("orders", "n0").key());
+    registry.state.remove(&instance("orders", "n1").key());
+    until(&followed, |followed| followed.members().len() == 2).await;
+    let seen = measured(&snapshotter);
+    let of =
+        |name: &str, label: &str| seen[&(format!("waypost_registry_{name}"), label.to_owned())];
+    assert_eq!((of("nodes", "live"), of("nodes", "fallback")), (2.0, 0.0));
+    let kinds = ["snapshot", "upsert", "remove", "failure"];
+    let events = kinds.map(|kind| of("events_total", kind));
+    assert_eq!(events, [1.0, 1.0, 2.0, 0.0]);
+
+    registry
+        .state
+        .set_fault(Some(Fault::Fail(ErrorKind::Unavailable)));
+    registry.state.cut_watches();
+    sleep(Duration::from_secs(60)).await;
+    let stale = measured(&snapshotter)[&(
+        "waypost_registry_staleness_seconds".to_owned(),
+        "orders".to_owned(),
+    )];
+    assert!((50.0..=60.0).contains(&stale), "{stale}");
+    registry.state.set_fault(None);
+    sleep(Duration::from_secs(10)).await;
+    let stale = measured(&snapshotter)[&(
+        "waypost_registry_staleness_seconds".to_owned(),
+        "orders".to_owned(),
+    )];
+    assert_eq!(stale, 0.0);
 }
