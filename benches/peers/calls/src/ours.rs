@@ -9,8 +9,7 @@ use bytes::Bytes;
 use http::{Request, Uri};
 use http_body_util::Empty;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
-use tower_service::Service;
-use waypost_client::{Client, GrpcChannel, HttpClient};
+use waypost_client::{Client, GrpcChannel};
 use waypost_core::{
     Address, Instance, Lease, Node, NodeId, RegisterOptions, Registry, ServiceName,
 };
@@ -57,7 +56,7 @@ async fn client(servers: &[SocketAddr], entries: usize) -> Result<(Client, Arc<H
 pub(crate) struct Held(#[expect(dead_code, reason = "held, not read")] Vec<Box<dyn Lease>>);
 
 pub(crate) struct Http {
-    client: HttpClient,
+    client: Client,
     uri: Uri,
     _held: Arc<Held>,
 }
@@ -66,7 +65,7 @@ pub(crate) async fn http(servers: &[SocketAddr], entries: usize) -> Result<Vec<H
     let (client, held) = client(servers, entries).await?;
     let uri: Uri = format!("http://{SERVICE}/hello").parse()?;
     let caller = |_| Http {
-        client: client.http(),
+        client: client.clone(),
         uri: uri.clone(),
         _held: Arc::clone(&held),
     };
@@ -77,7 +76,7 @@ impl Caller for Http {
     async fn call(&mut self) -> Result<()> {
         let mut request = Request::new(Empty::<Bytes>::new());
         *request.uri_mut() = self.uri.clone();
-        checked(self.client.call(request).await?).await
+        checked(self.client.request(request).await?).await
     }
 }
 
