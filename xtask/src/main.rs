@@ -52,7 +52,8 @@ enum Chore {
 
 #[derive(Debug, clap::Args)]
 struct BenchOptions {
-    /// Which bench, and what it takes: `registry [--json]`, `picks [--json]`, `survive`.
+    /// Which bench, and what it takes: `registry [--json]`, `picks [--json]`, `calls [--json]`,
+    /// `survive`.
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
@@ -79,17 +80,23 @@ fn main() -> ExitCode {
 fn bench(options: &BenchOptions) -> anyhow::Result<bool> {
     match options.arguments.split_first() {
         Some((bench, rest)) if bench == "picks" => picks(rest),
+        Some((bench, rest)) if bench == "calls" => peers("waypost-calls", rest),
         Some((bench, _)) if bench == "survive" => survive(),
         _ => registry(&options.arguments),
     }
 }
 
-/// The peers stand in a workspace of their own.
 fn picks(arguments: &[String]) -> anyhow::Result<bool> {
     tools::present("cmake", "one of the peers, pingora, builds zlib-ng with it")?;
+    peers("waypost-peers", arguments)
+}
+
+/// The peers stand in a workspace of their own.
+fn peers(package: &str, arguments: &[String]) -> anyhow::Result<bool> {
     let status = tools::cargo()?
         .current_dir(tools::root()?.join("benches/peers"))
-        .args(["run", "--quiet", "--release", "--locked", "--"])
+        .args(["run", "--quiet", "--release", "--locked"])
+        .args(["--package", package, "--"])
         .args(arguments)
         .status()?;
     Ok(status.success())

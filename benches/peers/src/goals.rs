@@ -1,11 +1,13 @@
 //! What is wanted of picks, each as a ratio or a bound.
 
+use waypost_figures::Goal;
+
 use crate::floor;
 use crate::moved::{self, Moved};
 use crate::ours;
 use crate::peers;
 use crate::rebuild::{self, Rebuilt};
-use crate::report::{Goal, Size, min_of};
+use crate::report::{Size, min_of};
 
 /// Above this difference of the floor from itself, figures say nothing.
 const MOST_SPREAD: f64 = 0.15;

@@ -15,12 +15,12 @@ mod ours;
 mod peers;
 mod rebuild;
 mod report;
-mod series;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
+use waypost_figures::load;
 
 use crate::report::{Report, Size};
 
@@ -37,11 +37,6 @@ struct Arguments {
     /// Turns that everybody takes.
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(7..))]
     rounds: u32,
-}
-
-fn load() -> String {
-    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split(' ').take(3).collect::<Vec<_>>().join(" ")
 }
 
 fn sized(nodes: usize, rounds: usize) -> Result<Size> {

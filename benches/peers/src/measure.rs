@@ -4,12 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Barrier, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use rustix::thread::{CpuSet, sched_setaffinity};
-use rustix::time::{ClockId, clock_gettime};
+use anyhow::Result;
+use waypost_figures::{Series, pin, thread_cpu};
 
 use crate::allocations;
-use crate::series::Series;
 
 /// Picks so many times in a row.
 pub(crate) type Work = Box<dyn Fn(usize) + Send + Sync>;
@@ -58,18 +56,6 @@ const TURN: Duration = Duration::from_micros(1500);
 const TOGETHER: f64 = 0.8;
 /// Times that a turn of two threads is tried when they were not at work at once.
 const TRIES: usize = 25;
-
-pub(crate) fn thread_cpu() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    Duration::from_secs(seconds) + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or(0))
-}
-
-fn pin(cpu: usize) -> Result<()> {
-    let mut set = CpuSet::new();
-    set.set(cpu);
-    sched_setaffinity(None, &set).with_context(|| format!("cannot stay on CPU {cpu}"))
-}
 
 /// One turn on this thread.
 #[derive(Debug, Clone, Copy, Default)]

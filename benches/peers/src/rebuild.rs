@@ -8,12 +8,11 @@ use arc_swap::ArcSwap;
 use pingora_load_balancing::selection::{Consistent, RoundRobin};
 use waypost_selector::{Options, Strategy};
 
-use crate::measure::thread_cpu;
 use crate::nodes;
 use crate::ours;
 use crate::peers::pingora::{self, Pingora};
 use crate::peers::volo;
-use crate::series::Series;
+use waypost_figures::{Series, thread_cpu};
 
 /// How one picker took a change, in microseconds of CPU.
 #[derive(Debug)]

@@ -1,9 +1,9 @@
 //! What was measured, against the goals: as tables and as JSON.
 
-use std::fmt;
 use std::io::Write;
 
 use serde_json::{Value, json};
+use waypost_figures::{Goal, Verdict};
 
 use crate::measure::Shown;
 use crate::moved::Moved;
@@ -20,62 +20,6 @@ pub(crate) struct Size {
 pub(crate) fn min_of(shown: &[Shown], name: &str) -> f64 {
     let found = shown.iter().find(|one| one.name == name);
     found.map_or(f64::NAN, |one| one.cpu.min())
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    Met,
-    Missed,
-    /// The floor differs too much from itself, or nothing could be measured.
-    Open,
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Met => "met",
-            Self::Missed => "MISSED",
-            Self::Open => "no verdict",
-        })
-    }
-}
-
-/// One goal: the worst of its figures against its bound.
-#[derive(Debug)]
-pub(crate) struct Goal {
-    pub(crate) name: String,
-    /// What is compared, and the figure of each.
-    pub(crate) figures: Vec<(String, f64)>,
-    pub(crate) most: f64,
-    /// Why there is no verdict whatever the figures are.
-    pub(crate) doubt: Option<String>,
-}
-
-impl Goal {
-    fn worst(&self) -> Option<&(String, f64)> {
-        self.figures
-            .iter()
-            .max_by(|one, other| one.1.total_cmp(&other.1))
-    }
-
-    pub(crate) fn verdict(&self) -> Verdict {
-        match self.worst() {
-            _ if self.doubt.is_some() => Verdict::Open,
-            Some((_, worst)) if worst.is_finite() && *worst <= self.most => Verdict::Met,
-            Some((_, worst)) if worst.is_finite() => Verdict::Missed,
-            _ => Verdict::Open,
-        }
-    }
-
-    fn json(&self) -> Value {
-        json!({
-            "goal": self.name,
-            "most": self.most,
-            "figures": self.figures.iter().map(|(of, figure)| json!({ "of": of, "figure": figure })).collect::<Vec<_>>(),
-            "verdict": self.verdict().to_string(),
-            "doubt": self.doubt,
-        })
-    }
 }
 
 /// Everything of one run.
@@ -167,23 +111,7 @@ impl Report {
                 one.part * 100.0
             )?;
         }
-        writeln!(out, "\ngoals")?;
-        for goal in &self.goals {
-            let (of, figure) = goal.worst().cloned().unwrap_or_default();
-            let (name, most, verdict) = (&goal.name, goal.most, goal.verdict());
-            write!(
-                out,
-                "  {verdict:10} {figure:7.2} ≤ {most:<6.3} {name}; worst: {of}"
-            )?;
-            writeln!(
-                out,
-                "{}",
-                goal.doubt
-                    .as_ref()
-                    .map(|why| format!(" ({why})"))
-                    .unwrap_or_default()
-            )?;
-        }
+        waypost_figures::table(&self.goals, out)?;
         let [begin, end] = &self.load;
         writeln!(
             out,

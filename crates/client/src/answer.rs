@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited};
@@ -19,6 +19,8 @@ use waypost_selector::{Outcome, Pick};
 use crate::body::BoxError;
 use crate::error::{Error, ErrorKind};
 use crate::pool::{Lease, Line, Owned};
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// What of an answer that nobody wants is read, so that its connection can be used again, and how long.
 const READ: u64 = 64 << 10;
@@ -135,7 +137,7 @@ pub(crate) fn is_fault(code: u16) -> bool {
 
 /// go-micro's code for the gRPC status in these headers, if there is one.
 pub(crate) fn grpc_code(headers: &HeaderMap) -> Option<u16> {
-    let status = headers.get("grpc-status")?.to_str().ok()?.parse().ok()?;
+    let status = headers.get(&GRPC_STATUS)?.to_str().ok()?.parse().ok()?;
     Some(code::from_grpc(status))
 }
 

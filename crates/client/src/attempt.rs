@@ -1,6 +1,9 @@
 //! One attempt of a call: a connection, the request, and what its end means.
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +12,7 @@ use http::uri::{Parts, Scheme};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use waypost_resilience::{Deadline, Outcome as Ended, Pushback, Sent, code};
 use waypost_selector::{Node, Outcome, Pick};
 
@@ -18,8 +21,10 @@ use crate::body::Sending;
 use crate::call::Call;
 use crate::error::{Error, ErrorKind, Result};
 use crate::node_of::NodeOf;
+use crate::plan::Reading;
 use crate::pool::{Lease, Line};
 use crate::route::Head;
+use crate::rpc::{Protocol, message};
 use crate::version::Version;
 
 /// How often a call takes another connection to the same node, when the one that it took turns out
@@ -53,28 +58,34 @@ pub(crate) enum Held {
 
 impl Call<'_> {
     /// Makes an attempt; `now` saves a look at the clock. What it says against the node is told.
-    pub(crate) async fn attempt(&mut self, pick: Pick, now: Instant) -> Tried {
-        let node = pick.shared_node();
-        let result = match self.lease(&pick, now).await {
-            Ok(lease) => self.sent_over(lease, &pick, now).await,
-            Err(error) => Err(error),
+    ///
+    /// What seldom happens is on the heap, here and below: it would make every call's future larger,
+    /// which is moved several times.
+    pub(crate) async fn attempt(
+        &mut self,
+        pick: Pick,
+        now: Instant,
+    ) -> Result<Response<Answer>, Box<Tried>> {
+        let response = match self.tried_on(&pick, now).await {
+            Ok(response) => response,
+            Err(error) => return Err(Box::new(Tried::broken(pick, error))),
         };
-        match result {
-            Ok(response) => self.answered(node, pick, response),
-            Err(error) => {
-                pick.mark(blame(&error));
-                Tried {
-                    sent: error.sent(),
-                    code: error.code(),
-                    wish: Pushback {
-                        after: error.retry_after(),
-                        never: error.forbids_retry(),
-                    },
-                    result: Err(error.with_node(node.id())),
-                    node,
-                }
-            }
+        let grpc = self.plan.any().grpc;
+        let judged = Judged::of_head(response.status(), response.headers(), grpc);
+        if judged.code < code::BAD_REQUEST {
+            return Ok(self.answer(response, pick, judged.outcome));
         }
+        Err(Box::new(Tried {
+            node: pick.shared_node(),
+            sent: Sent::Answered,
+            code: judged.code,
+            wish: judged.wish,
+            result: Ok(Got {
+                response,
+                pick,
+                outcome: judged.outcome,
+            }),
+        }))
     }
 
     /// A connection to the node. Nothing is sent yet, so there is time left for another node.
@@ -93,26 +104,49 @@ impl Call<'_> {
     }
 
     /// Sends, and waits for the answer's head, or for all of it where that is how it is read.
-    async fn sent_over(
-        &mut self,
-        mut lease: Lease,
-        pick: &Pick,
-        now: Instant,
-    ) -> Result<Response<Held>> {
-        let head = self.plan.head(pick.node())?;
+    async fn tried_on(&mut self, pick: &Pick, begun: Instant) -> Result<Response<Held>> {
+        let (node, mut now) = (pick.node(), begun);
+        let mut lease = match self
+            .route
+            .peer(pick)?
+            .pool
+            .ready(self.plan.version(node), now)
+        {
+            Some(lease) => lease,
+            None => {
+                let lease = Box::pin(self.lease(pick, now)).await?;
+                now = Instant::now();
+                lease
+            }
+        };
+        let head = self.plan.head(node)?;
         let is_last = self.attempts.is_last(&self.rules) || !self.body.is_whole();
-        let limit = self.limit(now, is_last);
+        // The wait for a connection is a part of the attempt.
+        let limit = self.limit(begun, is_last);
         for left in (0..LINES).rev() {
-            let request = self.request(head, limit);
-            let sending = timeout_at(limit.at(), send(&mut lease, request)).await;
-            let mut error = match sending {
-                Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            let request = self.request(head, limit, now);
+            let sent = match &mut lease.line {
+                Line::One(owned) => {
+                    let sent = owned.connection.sender.try_send_request(request);
+                    answered(pin!(sent), limit).await
+                }
+                Line::Two(sender) => answered(pin!(sender.try_send_request(request)), limit).await,
+            };
+            let mut error = match sent {
+                Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                     let text = "the node switched protocols, which nobody asked for";
                     return Err(Error::new(ErrorKind::Transport, text).with_sent(Sent::Maybe));
                 }
-                Ok(Ok(response)) => return head.reading.read(response, lease, limit).await,
-                Ok(Err(error)) => error,
-                Err(_) => {
+                Ok(response) => {
+                    return match head.reading {
+                        Reading::Passed => Ok(response.map(|body| Held::Live(body, lease))),
+                        Reading::Message { protocol, largest } => {
+                            Box::pin(whole(protocol, largest, response, lease, limit)).await
+                        }
+                    };
+                }
+                Err(Some(error)) => error,
+                Err(None) => {
                     let error = Error::new(ErrorKind::Timeout, "no answer in time");
                     return Err(error.with_sent(Sent::Maybe));
                 }
@@ -128,7 +162,8 @@ impl Call<'_> {
             }
             // An idle connection may end at any moment; that says nothing about the node.
             drop(lease);
-            lease = self.lease(pick, Instant::now()).await?;
+            lease = Box::pin(self.lease(pick, Instant::now())).await?;
+            now = Instant::now();
         }
         Err(Error::new(ErrorKind::Transport, "no connection lasted"))
     }
@@ -140,9 +175,9 @@ impl Call<'_> {
         Deadline::after_at(limit, now).earlier(self.rules.deadline)
     }
 
-    fn request(&mut self, head: &Head, limit: Deadline) -> Request<Sending> {
+    fn request(&mut self, head: &Head, limit: Deadline, now: Instant) -> Request<Sending> {
         let route = self.route;
-        let mut request = Request::new(self.body.take(head.skip));
+        let mut request = Request::new(self.body.take(head.skip, !head.grpc));
         *request.method_mut() = head.method.clone();
         *request.headers_mut() = head.headers.clone();
         let mut uri = Parts::default();
@@ -165,7 +200,7 @@ impl Call<'_> {
             }
         }
         *request.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
-        limit.write_to(request.headers_mut());
+        limit.write_to_at(request.headers_mut(), now);
         let number = self.attempts.number();
         self.context.write_to(request.headers_mut(), number);
         request
@@ -174,44 +209,41 @@ impl Call<'_> {
     /// Makes this what the call ends with.
     pub(crate) fn end(&self, tried: Tried) -> Result<Response<Answer>> {
         let got = tried.result?;
-        let (pick, outcome) = (got.pick, got.outcome);
+        Ok(self.answer(got.response, got.pick, got.outcome))
+    }
+
+    fn answer(&self, response: Response<Held>, pick: Pick, outcome: Outcome) -> Response<Answer> {
+        let node = NodeOf::new(pick.shared_node(), self.attempts.started());
         let grpc = self.plan.any().grpc;
-        let mut response = got.response.map(|held| match held {
+        let mut response = response.map(|held| match held {
             Held::Live(body, lease) => Answer::new(body, lease, pick, outcome, grpc, self.bound),
             Held::Whole(bytes) => {
                 pick.mark(outcome);
                 Answer::full(bytes)
             }
         });
-        let node = NodeOf::new(tried.node, self.attempts.started());
         response.extensions_mut().insert(node);
-        Ok(response)
-    }
-
-    /// What the head of an answer means, for the call and for the node.
-    fn answered(&self, node: Arc<Node>, pick: Pick, response: Response<Held>) -> Tried {
-        let grpc = self.plan.any().grpc;
-        let Judged {
-            code,
-            outcome,
-            wish,
-        } = Judged::of_head(response.status(), response.headers(), grpc);
-        let got = Got {
-            response,
-            pick,
-            outcome,
-        };
-        Tried {
-            node,
-            sent: Sent::Answered,
-            code,
-            wish,
-            result: Ok(got),
-        }
+        response
     }
 }
 
 impl Tried {
+    #[cold]
+    fn broken(pick: Pick, error: Error) -> Self {
+        let node = pick.shared_node();
+        pick.mark(blame(&error));
+        Self {
+            sent: error.sent(),
+            code: error.code(),
+            wish: Pushback {
+                after: error.retry_after(),
+                never: error.forbids_retry(),
+            },
+            result: Err(error.with_node(node.id())),
+            node,
+        }
+    }
+
     /// Whether no node could do better: nothing is to be tried again.
     pub(crate) fn is_callers_fault(&self) -> bool {
         let error = self.result.as_ref().err();
@@ -242,14 +274,41 @@ impl Tried {
     }
 }
 
-async fn send(
-    lease: &mut Lease,
-    request: Request<Sending>,
-) -> Result<Response<Incoming>, TrySendError<Request<Sending>>> {
-    match &mut lease.line {
-        Line::One(owned) => owned.connection.sender.try_send_request(request).await,
-        Line::Two(sender) => sender.try_send_request(request).await,
-    }
+type Unsent = Box<TrySendError<Request<Sending>>>;
+
+/// Waits for an answer's head; none in time is `Err(None)`. An error has the request in it, so it is
+/// put aside before it is passed on with the answer.
+async fn answered<F>(
+    mut sent: Pin<&mut F>,
+    limit: Deadline,
+) -> Result<Response<Incoming>, Option<Unsent>>
+where
+    F: Future<Output = Result<Response<Incoming>, TrySendError<Request<Sending>>>>,
+{
+    let mut sleep = pin!(sleep_until(limit.at()));
+    poll_fn(|cx| {
+        if let Poll::Ready(answer) = sent.as_mut().poll(cx) {
+            return Poll::Ready(answer.map_err(|error| Some(Box::new(error))));
+        }
+        sleep.as_mut().poll(cx).map(|()| Err(None))
+    })
+    .await
+}
+
+/// Reads all of an answer, so that one that breaks off can be tried again.
+async fn whole(
+    protocol: Protocol,
+    largest: usize,
+    response: Response<Incoming>,
+    lease: Lease,
+    limit: Deadline,
+) -> Result<Response<Held>> {
+    let answer = message::read(protocol, largest, response, lease);
+    let answer = timeout_at(limit.at(), answer).await.unwrap_or_else(|_| {
+        let error = Error::new(ErrorKind::Timeout, "the answer did not end in time");
+        Err(error.with_sent(Sent::Maybe))
+    })?;
+    Ok(answer.map(Held::Whole))
 }
 
 /// What the end of an attempt means, for the call and for the node.

@@ -120,9 +120,9 @@ impl Outgoing {
         &self.ready
     }
 
-    /// The body for one attempt, without its first `skip` bytes. Of a stream there is one only:
-    /// afterwards it is no more there.
-    pub(crate) fn take(&mut self, skip: usize) -> Sending {
+    /// The body for one attempt, without its first `skip` bytes; its length is told beforehand where
+    /// the protocol wants that. Of a stream there is one only: afterwards it is no more there.
+    pub(crate) fn take(&mut self, skip: usize, sized: bool) -> Sending {
         let ready = match skip {
             0 => self.ready.clone(),
             _ => self.ready.slice(skip.min(self.ready.len())..),
@@ -137,6 +137,7 @@ impl Outgoing {
         Sending {
             ready: Some(ready).filter(|ready| !ready.is_empty()),
             rest,
+            sized,
         }
     }
 
@@ -161,6 +162,8 @@ impl fmt::Debug for Outgoing {
 pub(crate) struct Sending {
     ready: Option<Bytes>,
     rest: Option<UnsyncBoxBody<Bytes, BoxError>>,
+    /// Whether its length goes into the head. gRPC's messages have theirs before them.
+    sized: bool,
 }
 
 impl Body for Sending {
@@ -187,6 +190,7 @@ impl Body for Sending {
     fn size_hint(&self) -> SizeHint {
         let ready = self.ready.as_ref().map_or(0, Bytes::len) as u64;
         match &self.rest {
+            None if !self.sized => SizeHint::default(),
             None => SizeHint::with_exact(ready),
             Some(rest) => {
                 let rest = rest.size_hint();

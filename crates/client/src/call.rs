@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use http::Response;
 use tokio::time::{Instant, sleep};
-use waypost_resilience::{
-    Attempts, Context, Deadline, Rules as RetryRules, Sent, Verdict, Why, code,
-};
+use waypost_resilience::{Attempts, Context, Deadline, Rules as RetryRules, Sent, Verdict, Why};
 use waypost_selector::{Next, NoneAvailable, Options, Pick};
 
 use crate::answer::Answer;
@@ -43,16 +41,15 @@ impl<'a> Call<'a> {
             }
         }
         let pick = self.first_pick().await?;
-        let tried = self.attempt(pick, begun).await;
-        if tried.code < code::BAD_REQUEST {
-            return self.end(tried);
+        match self.attempt(pick, begun).await {
+            Ok(answer) => Ok(answer),
+            Err(tried) => Box::pin(self.repeat(tried)).await,
         }
-        self.repeat(tried).await
     }
 
     /// Goes on where the first attempt did not succeed.
     #[cold]
-    async fn repeat(&mut self, mut tried: Tried) -> Result<Response<Answer>> {
+    async fn repeat(&mut self, mut tried: Box<Tried>) -> Result<Response<Answer>> {
         let mut next = self.route.balancer.select(self.choice.clone());
         next.avoid(&tried.node);
         loop {
@@ -60,7 +57,7 @@ impl<'a> Call<'a> {
             let (wait, coming) = match self.judge(&tried, &mut next) {
                 Ok(again) => again,
                 Err(Ended::By(why)) => {
-                    let answer = self.end(tried);
+                    let answer = self.end(*tried);
                     return answer.map_err(|error| error.ended_by(why));
                 }
                 Err(Ended::With(own)) => {
@@ -85,9 +82,9 @@ impl<'a> Call<'a> {
                 .route
                 .connected(coming, self.plan, self.rules.deadline, draw)
                 .await?;
-            tried = self.attempt(pick, Instant::now()).await;
-            if tried.code < code::BAD_REQUEST {
-                return self.end(tried);
+            match self.attempt(pick, Instant::now()).await {
+                Ok(answer) => return Ok(answer),
+                Err(again) => tried = again,
             }
         }
     }
@@ -125,11 +122,17 @@ impl<'a> Call<'a> {
         let route = self.route;
         let nobody = |none: NoneAvailable| route.nobody(&none);
         let pick = route.balancer.pick(&self.choice).map_err(nobody)?;
-        let (plan, deadline) = (self.plan, self.rules.deadline);
-        let version = plan.version(pick.node());
+        let version = self.plan.version(pick.node());
         if route.peer(&pick)?.pool.is_connected(version) {
             return Ok(pick);
         }
+        Box::pin(self.connected_pick(pick)).await
+    }
+
+    /// `pick` once it has a connection, or another node that has one before.
+    #[cold]
+    async fn connected_pick(&mut self, pick: Pick) -> Result<Pick> {
+        let (route, plan, deadline) = (self.route, self.plan, self.rules.deadline);
         let choice = self.choice.clone().with_probing(false);
         if self.is_tied {
             let same = || route.balancer.pick(&choice).ok();
@@ -150,6 +153,6 @@ enum Ended {
 
 pub(crate) async fn pause(wait: Duration) {
     if !wait.is_zero() {
-        sleep(wait).await;
+        Box::pin(sleep(wait)).await;
     }
 }

@@ -24,6 +24,7 @@ use crate::grpc::GrpcChannel;
 use crate::http::HttpClient;
 use crate::layers::{self, CallService, Wrapper};
 use crate::options::CallOptions;
+use crate::pools::Pools;
 use crate::route::Route;
 use crate::settings::{Lookups, Settings};
 
@@ -51,6 +52,7 @@ pub struct Client {
 struct Shared {
     directory: Directory,
     settings: Arc<Settings>,
+    pools: Arc<Pools>,
     routes: RwLock<HashMap<Box<str>, Arc<Route>>>,
     /// Whoever opens a route holds it, so that one route is opened once.
     opening: tokio::sync::Mutex<()>,
@@ -141,6 +143,10 @@ impl Client {
         &self.shared.settings
     }
 
+    pub(crate) fn pools(&self) -> &Pools {
+        &self.shared.pools
+    }
+
     async fn follow(&self, name: &ServiceName) -> Result<Followed> {
         let followed = self.shared.directory.follow(name.clone()).await;
         followed.map_err(|error| {
@@ -170,9 +176,19 @@ impl Client {
         options: Option<&CallOptions>,
         headers: &HeaderMap,
     ) -> Result<Arc<Route>> {
-        if let Some(known) = self.known(service) {
-            return Ok(known);
+        match self.known(service) {
+            Some(known) => Ok(known),
+            None => Box::pin(self.opened_within(service, options, headers)).await,
         }
+    }
+
+    /// Opens the way to `service` within the time that the call has.
+    async fn opened_within(
+        &self,
+        service: &str,
+        options: Option<&CallOptions>,
+        headers: &HeaderMap,
+    ) -> Result<Arc<Route>> {
         let timeout = options.and_then(|one| one.timeout);
         let deadline = Deadline::after(timeout.unwrap_or(self.shared.settings.timeout))
             .earlier_of(Context::with(Context::deadline))
@@ -196,7 +212,8 @@ impl Client {
         }
         let registry = Arc::clone(self.shared.directory.registry());
         let settings = Arc::clone(&self.shared.settings);
-        let route = Route::new(name, followed, registry, settings)?;
+        let pools = Arc::clone(&self.shared.pools);
+        let route = Route::new(name, followed, registry, settings, pools)?;
         let mut routes = self
             .shared
             .routes
@@ -301,7 +318,8 @@ impl ClientBuilder {
         self
     }
 
-    /// The most HTTP/1.1 connections to a node (`--client_pool_size`). Default 100.
+    /// The most HTTP/1.1 connections to a node's address (`--client_pool_size`), whatever nodes stand
+    /// for it. Default 100.
     pub fn pool_size(mut self, size: u32) -> Self {
         if size == 0 {
             self.note(Error::config("the pool size is 0; 1 or more is needed"));
@@ -376,10 +394,12 @@ impl ClientBuilder {
         };
         let rules = self.settings.rules.clone();
         waypost_selector::Selector::new(rules).map_err(|error| Error::config(error.to_string()))?;
+        let (connector, keeping) = (self.settings.connector.clone(), self.settings.keeping);
         let mut client = Client {
             shared: Arc::new(Shared {
                 directory,
                 settings: Arc::new(self.settings),
+                pools: Arc::new(Pools::new(connector, keeping)),
                 routes: RwLock::default(),
                 opening: tokio::sync::Mutex::default(),
             }),

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper::rt::Executor;
+use hyper_util::rt::TokioIo;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv, sockopt};
 #[cfg(feature = "tls")]
@@ -72,6 +73,21 @@ impl Drop for One {
     }
 }
 
+/// Runs what an HTTP/2 connection does for each call, which is large and would be moved several
+/// times on its way into a task.
+#[derive(Debug, Clone, Copy)]
+struct Boxing;
+
+impl<F> Executor<F> for Boxing
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, work: F) {
+        tokio::spawn(Box::pin(work));
+    }
+}
+
 /// How many connections are open.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Live(Arc<AtomicU32>);
@@ -127,7 +143,7 @@ impl Connector {
     ) -> Result<(http2::SendRequest<Sending>, Ear)> {
         self.within(address, async {
             let (stream, ear) = self.open(address, Version::Two).await?;
-            let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            let (sender, connection) = http2::Builder::new(Boxing)
                 .max_header_list_size(self.largest_head.min(1 << 20) as u32)
                 .initial_stream_window_size(1 << 20)
                 .initial_connection_window_size(4 << 20)

@@ -1,11 +1,13 @@
 //! The gRPC face.
 
 use std::future::Future;
+use std::mem::take;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Request, Response};
 use http_body::Body;
@@ -19,7 +21,7 @@ use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::layers::Called;
 use crate::options::CallOptions;
-use crate::plan::{Plan, Reading};
+use crate::plan::Plan;
 use crate::route::{Head, Route};
 use crate::version::Version;
 
@@ -60,14 +62,8 @@ impl GrpcChannel {
         Ok(Arc::clone(self.route.get_or_init(|| route)))
     }
 
-    async fn send<B>(self, request: Request<B>) -> Result<Response<Answer>>
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
-    {
-        let begun = Instant::now();
-        let (parts, body) = request.into_parts();
-        let request = Request::from_parts(parts, Outgoing::new(body));
+    /// A call with layers, or whose way may not be known yet.
+    async fn send(self, begun: Instant, request: Request<Outgoing>) -> Result<Response<Answer>> {
         let options = request.extensions().get::<CallOptions>();
         let client = &self.client;
         if client.is_layered(options) {
@@ -75,7 +71,8 @@ impl GrpcChannel {
             return client.layered(called, request).await;
         }
         let route = self.route(options, request.headers()).await?;
-        send_bare(&route, begun, request).await
+        let (parts, body) = request.into_parts();
+        send_bare(&route, begun, parts, body).await
     }
 }
 
@@ -91,31 +88,28 @@ impl Client {
         let route = self
             .route_within(service, options, request.headers())
             .await?;
-        send_bare(&route, begun, request).await
+        let (parts, body) = request.into_parts();
+        send_bare(&route, begun, parts, body).await
     }
 }
 
 async fn send_bare(
     route: &Route,
     begun: Instant,
-    request: Request<Outgoing>,
+    mut parts: Parts,
+    body: Outgoing,
 ) -> Result<Response<Answer>> {
-    let (parts, body) = request.into_parts();
+    let plan = plan(&mut parts);
     let options = parts.extensions.get::<CallOptions>();
+    route.send_since(begun, &plan, body, options).await
+}
+
+/// What is sent, out of a request whose method and headers are then gone.
+fn plan(parts: &mut Parts) -> Plan {
     let path = parts.uri.path_and_query().cloned();
-    let head = Head {
-        method: parts.method,
-        path: path.unwrap_or_else(|| PathAndQuery::from_static("/")),
-        headers: parts.headers,
-        version: Version::Two,
-        grpc: true,
-        whole: false,
-        authority: None,
-        skip: 0,
-        reading: Reading::Passed,
-    };
-    let plan = Plan::Same(head);
-    route.send_since(begun, plan, body, options).await
+    let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let (method, headers) = (take(&mut parts.method), take(&mut parts.headers));
+    Plan::Same(Head::new(method, path, headers, Version::Two))
 }
 
 impl<B> Service<Request<B>> for GrpcChannel
@@ -133,6 +127,25 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        Box::pin(self.clone().send(request))
+        let known = self.route.get().cloned();
+        let layered = self
+            .client
+            .is_layered(request.extensions().get::<CallOptions>());
+        if let Some(route) = known.filter(|_| !layered) {
+            return Box::pin(async move {
+                let begun = Instant::now();
+                let (mut parts, body) = request.into_parts();
+                let (plan, body) = (plan(&mut parts), Outgoing::new(body));
+                let options = parts.extensions.get::<CallOptions>();
+                route.send_since(begun, &plan, body, options).await
+            });
+        }
+        let channel = self.clone();
+        Box::pin(async move {
+            let begun = Instant::now();
+            let (parts, body) = request.into_parts();
+            let request = Request::from_parts(parts, Outgoing::new(body));
+            channel.send(begun, request).await
+        })
     }
 }

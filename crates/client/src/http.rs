@@ -2,12 +2,14 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{
     CONNECTION, EXPECT, PROXY_AUTHENTICATE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
+use http::request::Parts;
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, Method, Request, Response, Uri};
 use http_body::Body;
@@ -17,12 +19,11 @@ use tower_service::Service;
 use crate::answer::Answer;
 use crate::body::{BoxError, Outgoing};
 use crate::client::Client;
-
 use crate::error::{Error, Result};
 use crate::layers::Called;
 use crate::options::CallOptions;
-use crate::plan::{Plan, Reading};
-use crate::route::Head;
+use crate::plan::Plan;
+use crate::route::{Head, Route};
 use crate::version::Version;
 
 /// What concerns one connection and is not passed on (RFC 9110, section 7.6.1). `Expect` neither:
@@ -75,14 +76,21 @@ impl Client {
         B::Error: Into<BoxError>,
     {
         let begun = Instant::now();
-        let (parts, body) = request.into_parts();
-        let request = Request::from_parts(parts, Outgoing::new(body));
-        if self.is_layered(request.extensions().get::<CallOptions>()) {
-            let uri = request.uri();
+        let (mut parts, body) = request.into_parts();
+        let body = Outgoing::new(body);
+        if self.is_layered(parts.extensions.get::<CallOptions>()) {
+            let uri = &parts.uri;
             let called = Called::http(uri.host().unwrap_or_default(), uri.path());
-            return self.layered(called, request).await;
+            let request = Request::from_parts(parts, body);
+            return Box::pin(self.layered(called, request)).await;
         }
-        self.request_bare(begun, request).await
+        let route = match self.known(service_of(&parts)?) {
+            Some(route) => route,
+            None => Box::pin(self.opened_for(&parts)).await?,
+        };
+        let plan = plan(&mut parts);
+        let options = parts.extensions.get::<CallOptions>();
+        route.send_since(begun, &plan, body, options).await
     }
 
     /// A request without layers.
@@ -91,50 +99,55 @@ impl Client {
         begun: Instant,
         request: Request<Outgoing>,
     ) -> Result<Response<Answer>> {
-        let (parts, body) = request.into_parts();
-        if parts.method == Method::CONNECT || parts.headers.contains_key(UPGRADE) {
-            let text = "a connection cannot be handed over: CONNECT and Upgrade are not carried";
-            return Err(Error::config(text));
-        }
-        let Some(authority) = parts.uri.authority() else {
-            return Err(Error::config(format!(
-                "{:?} names no service; http://service-name/path is needed",
-                parts.uri.to_string()
-            )));
-        };
-        if parts.uri.scheme() != Some(&Scheme::HTTP) {
-            return Err(Error::config(format!(
-                "{:?} is no http:// URI; whether nodes are spoken to in TLS is the client's setting",
-                parts.uri.to_string()
-            )));
-        }
-        if authority.port().is_some() || authority.as_str().contains('@') {
-            return Err(Error::config(format!(
-                "{:?} names more than a service; http://service-name/path is needed",
-                authority.as_str()
-            )));
-        }
+        let (mut parts, body) = request.into_parts();
+        let route = self.opened_for(&parts).await?;
+        let plan = plan(&mut parts);
         let options = parts.extensions.get::<CallOptions>();
-        let (service, headers) = (authority.host(), &parts.headers);
-        let route = self.route_within(service, options, headers).await?;
-        let mut headers = parts.headers;
-        strip(&mut headers);
-        let path = parts.uri.path_and_query().cloned();
-        let head = Head {
-            method: parts.method,
-            path: path.unwrap_or_else(|| PathAndQuery::from_static("/")),
-            headers,
-            version: Version::One,
-            grpc: false,
-            whole: false,
-            authority: None,
-            skip: 0,
-            reading: Reading::Passed,
-        };
-        route
-            .send_since(begun, Plan::Same(head), body, options)
+        route.send_since(begun, &plan, body, options).await
+    }
+
+    async fn opened_for(&self, parts: &Parts) -> Result<Arc<Route>> {
+        let options = parts.extensions.get::<CallOptions>();
+        self.route_within(service_of(parts)?, options, &parts.headers)
             .await
     }
+}
+
+/// What is sent, out of a request whose method and headers are then gone.
+fn plan(parts: &mut Parts) -> Plan {
+    let path = parts.uri.path_and_query().cloned();
+    let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let method = std::mem::take(&mut parts.method);
+    let mut headers = std::mem::take(&mut parts.headers);
+    strip(&mut headers);
+    Plan::Same(Head::new(method, path, headers, Version::One))
+}
+
+/// The service that a request is for.
+fn service_of(parts: &Parts) -> Result<&str> {
+    if parts.method == Method::CONNECT || parts.headers.contains_key(UPGRADE) {
+        let text = "a connection cannot be handed over: CONNECT and Upgrade are not carried";
+        return Err(Error::config(text));
+    }
+    let Some(authority) = parts.uri.authority() else {
+        return Err(Error::config(format!(
+            "{:?} names no service; http://service-name/path is needed",
+            parts.uri.to_string()
+        )));
+    };
+    if parts.uri.scheme() != Some(&Scheme::HTTP) {
+        return Err(Error::config(format!(
+            "{:?} is no http:// URI; whether nodes are spoken to in TLS is the client's setting",
+            parts.uri.to_string()
+        )));
+    }
+    if authority.port().is_some() || authority.as_str().contains('@') {
+        return Err(Error::config(format!(
+            "{:?} names more than a service; http://service-name/path is needed",
+            authority.as_str()
+        )));
+    }
+    Ok(authority.host())
 }
 
 fn invalid(error: http::uri::InvalidUri) -> BoxError {

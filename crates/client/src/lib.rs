@@ -31,6 +31,7 @@ mod options;
 mod peer;
 mod plan;
 mod pool;
+mod pools;
 mod route;
 mod rpc;
 mod settings;

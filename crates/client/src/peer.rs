@@ -1,13 +1,14 @@
-//! What a client keeps with each node: its connections, and whether it can be reached.
+//! What a client keeps with each node: the connections to its address, and whether it can be
+//! reached.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 use waypost_selector::{Balancer, Node};
 
-use crate::connect::Connector;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pool::{Keeping, Pool};
+use crate::pool::Pool;
+use crate::pools::Pools;
 use crate::version::Version;
 
 /// A node as a client knows it.
@@ -38,13 +39,9 @@ impl Dial {
 
 impl Peer {
     /// What is kept with `node`.
-    pub(crate) fn of<'a>(
-        node: &'a Node,
-        connector: &Connector,
-        keeping: Keeping,
-    ) -> Option<&'a Self> {
+    pub(crate) fn of<'a>(node: &'a Node, pools: &Pools) -> Option<&'a Self> {
         node.extension(|| Self {
-            pool: Pool::new(node.address().clone(), connector.clone(), keeping),
+            pool: pools.of(node.address()),
             dials: Mutex::default(),
         })
     }

@@ -1,15 +1,10 @@
 //! What a call sends, and how its answer is taken, where that depends on the node.
 
-use http::Response;
-use tokio::time::timeout_at;
-use waypost_resilience::{Deadline, Sent};
 use waypost_selector::Node;
 
-use crate::attempt::Held;
-use crate::error::{Error, ErrorKind, Result};
-use crate::pool::Lease;
+use crate::error::Result;
 use crate::route::Head;
-use crate::rpc::{Heads, Protocol, message};
+use crate::rpc::{Heads, Protocol};
 use crate::version::Version;
 
 /// What a call sends to a node.
@@ -30,6 +25,14 @@ impl Plan {
         match self {
             Self::Same(head) => head,
             Self::ByNode(heads) => heads.any(),
+        }
+    }
+
+    /// The endpoint, where the call does not name it.
+    pub(crate) fn endpoint(&self) -> &str {
+        match self {
+            Self::Same(head) => head.path.path(),
+            Self::ByNode(heads) => heads.endpoint(),
         }
     }
 
@@ -61,24 +64,4 @@ pub(crate) enum Reading {
         /// The longest that is read.
         largest: usize,
     },
-}
-
-impl Reading {
-    pub(crate) async fn read(
-        self,
-        response: Response<hyper::body::Incoming>,
-        lease: Lease,
-        limit: Deadline,
-    ) -> Result<Response<Held>> {
-        let (protocol, largest) = match self {
-            Self::Passed => return Ok(response.map(|body| Held::Live(body, lease))),
-            Self::Message { protocol, largest } => (protocol, largest),
-        };
-        let answer = message::read(protocol, largest, response, lease);
-        let answer = timeout_at(limit.at(), answer).await.unwrap_or_else(|_| {
-            let error = Error::new(ErrorKind::Timeout, "the answer did not end in time");
-            Err(error.with_sent(Sent::Maybe))
-        })?;
-        Ok(answer.map(Held::Whole))
-    }
 }

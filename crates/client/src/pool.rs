@@ -1,4 +1,4 @@
-//! The connections to one node.
+//! The connections to one address.
 //!
 //! HTTP/1.1: as many as calls are under way, at most `size`; who comes when all are used waits for
 //! one, in order. HTTP/2: one, shared, and another when that one ends. An idle connection is used
@@ -34,7 +34,7 @@ pub(crate) struct Keeping {
 
 type Two = http2::SendRequest<Sending>;
 
-/// The connections to one node.
+/// The connections to one address.
 #[derive(Debug)]
 pub(crate) struct Pool {
     address: Address,
@@ -48,14 +48,14 @@ pub(crate) struct Pool {
     dialling: AsyncMutex<()>,
     /// HTTP/1.1 connections that are open: each counts itself out when it ends.
     live: Live,
-    /// Sweeps so far: the clock of idle connections.
-    sweeps: AtomicU32,
+    /// When it was swept last, by the clock of idle connections.
+    swept: AtomicU32,
 }
 
 #[derive(Debug)]
 struct Idle {
     connection: One,
-    /// The sweep that it became idle after.
+    /// The last sweep before it became idle.
     since: u32,
 }
 
@@ -100,12 +100,27 @@ impl Drop for Place {
     }
 }
 
+impl Lease {
+    /// The HTTP/2 connection, which others use too.
+    fn again(two: Two) -> Self {
+        Self {
+            line: Line::Two(two),
+            used_before: true,
+        }
+    }
+}
+
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Pool {
-    pub(crate) fn new(address: Address, connector: Connector, keeping: Keeping) -> Arc<Self> {
+    pub(crate) fn new(
+        address: Address,
+        connector: Connector,
+        keeping: Keeping,
+        now: u32,
+    ) -> Arc<Self> {
         Arc::new(Self {
             address,
             connector,
@@ -114,7 +129,7 @@ impl Pool {
             two: Mutex::default(),
             dialling: AsyncMutex::new(()),
             live: Live::default(),
-            sweeps: AtomicU32::new(0),
+            swept: AtomicU32::new(now),
         })
     }
 
@@ -133,6 +148,36 @@ impl Pool {
     pub(crate) fn open(&self) -> u32 {
         let two = self.is_connected(Version::Two);
         self.live.count().saturating_add(u32::from(two))
+    }
+
+    /// A connection that is ready now, without a wait.
+    pub(crate) fn ready(self: &Arc<Self>, version: Version, now: Instant) -> Option<Lease> {
+        match version {
+            Version::One => self.ready_one(),
+            Version::Two => self.shared_two(now).map(Lease::again),
+        }
+    }
+
+    fn ready_one(self: &Arc<Self>) -> Option<Lease> {
+        // Only while nobody waits for a place is one to be had here.
+        self.places.try_acquire().ok()?.forget();
+        let place = Place(Arc::clone(self));
+        loop {
+            let idle = locked(&self.idle).pop()?;
+            if idle.connection.ear.hears_the_end() {
+                continue;
+            }
+            if !idle.connection.sender.is_ready() {
+                // Its task may not have seen yet that its last answer was read.
+                locked(&self.idle).push(idle);
+                return None;
+            }
+            let connection = idle.connection;
+            return Some(Lease {
+                line: Line::One(Owned { connection, place }),
+                used_before: true,
+            });
+        }
     }
 
     /// A connection that is ready now or after a wait for one: dropping the future gives back what
@@ -178,16 +223,12 @@ impl Pool {
     }
 
     async fn lease_two(&self, now: Instant) -> Result<Lease> {
-        let lease = |two, used_before| Lease {
-            line: Line::Two(two),
-            used_before,
-        };
         if let Some(two) = self.shared_two(now) {
-            return Ok(lease(two, true));
+            return Ok(Lease::again(two));
         }
         let _alone = self.dialling.lock().await;
         if let Some(two) = self.shared_two(now) {
-            return Ok(lease(two, true));
+            return Ok(Lease::again(two));
         }
         let (sender, ear) = self.connector.two(&self.address).await?;
         let used = now;
@@ -196,7 +237,10 @@ impl Pool {
             ear,
             used,
         });
-        Ok(lease(sender, false))
+        Ok(Lease {
+            line: Line::Two(sender),
+            used_before: false,
+        })
     }
 
     /// The HTTP/2 connection, if it lives. In a stream of calls its task learns of an end as soon as
@@ -222,9 +266,10 @@ impl Pool {
         Ok(())
     }
 
-    /// Closes what the node has closed, and what was idle for the ttl: called [`SWEEPS`] times in it.
-    pub(crate) fn sweep(&self) {
-        let now = self.sweeps.fetch_add(1, Ordering::Relaxed) + 1;
+    /// Closes what the node has closed, and what was idle for the ttl, [`SWEEPS`] of which are
+    /// between then and `now`.
+    pub(crate) fn sweep(&self, now: u32) {
+        self.swept.store(now, Ordering::Relaxed);
         let is_old = |idle: &mut Idle| {
             idle.connection.sender.is_closed() || now.wrapping_sub(idle.since) > SWEEPS
         };
@@ -246,7 +291,7 @@ impl Owned {
         if connection.sender.is_closed() {
             return;
         }
-        let since = place.0.sweeps.load(Ordering::Relaxed);
+        let since = place.0.swept.load(Ordering::Relaxed);
         // Before the place is free, so that who takes the place finds it.
         locked(&place.0.idle).push(Idle { connection, since });
     }

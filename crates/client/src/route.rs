@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Method, Response};
@@ -20,6 +21,7 @@ use crate::options::CallOptions;
 use crate::peer::Peer;
 use crate::plan::{Plan, Reading};
 use crate::pool::Pool;
+use crate::pools::Pools;
 use crate::settings::{Lookups, Settings};
 use crate::version::Version;
 
@@ -34,6 +36,7 @@ pub(crate) struct Route {
     followed: Followed,
     registry: Arc<dyn Registry>,
     pub(crate) settings: Arc<Settings>,
+    pools: Arc<Pools>,
     pub(crate) budget: RetryBudget,
     pub(crate) meter: Meter,
     pub(crate) authority: Authority,
@@ -62,12 +65,35 @@ pub(crate) struct Head {
     pub(crate) reading: Reading,
 }
 
+impl Head {
+    /// One whose answer is passed on as it comes.
+    pub(crate) fn new(
+        method: Method,
+        path: PathAndQuery,
+        headers: HeaderMap,
+        version: Version,
+    ) -> Self {
+        Self {
+            method,
+            path,
+            headers,
+            version,
+            grpc: version == Version::Two,
+            whole: false,
+            authority: None,
+            skip: 0,
+            reading: Reading::Passed,
+        }
+    }
+}
+
 impl Route {
     pub(crate) fn new(
         service: ServiceName,
         followed: Followed,
         registry: Arc<dyn Registry>,
         settings: Arc<Settings>,
+        pools: Arc<Pools>,
     ) -> Result<Arc<Self>> {
         let fault = |error: waypost_core::Error| Error::config(error.to_string());
         let balancer = Balancer::new(service.clone(), settings.rules.clone()).map_err(fault)?;
@@ -76,7 +102,8 @@ impl Route {
         let feeder = tokio::spawn(feed(
             followed.clone(),
             balancer.clone(),
-            Arc::clone(&settings),
+            Pool::sweep_every(settings.keeping),
+            Arc::clone(&pools),
             Arc::clone(&repeatable),
         ));
         let (authority, host) = authority_of(&service);
@@ -87,6 +114,7 @@ impl Route {
             followed,
             registry,
             settings,
+            pools,
             budget: RetryBudget::default(),
             authority,
             host,
@@ -100,7 +128,7 @@ impl Route {
     /// An answer with an error status that nobody retries is an answer, not an error.
     pub(crate) async fn send(
         &self,
-        plan: Plan,
+        plan: &Plan,
         body: Outgoing,
         options: Option<&CallOptions>,
     ) -> Result<Response<Answer>> {
@@ -111,7 +139,7 @@ impl Route {
     pub(crate) async fn send_since(
         &self,
         begun: Instant,
-        plan: Plan,
+        plan: &Plan,
         body: Outgoing,
         options: Option<&CallOptions>,
     ) -> Result<Response<Answer>> {
@@ -119,15 +147,16 @@ impl Route {
         let context = Context::current();
         let timeout = options.and_then(|one| one.timeout);
         let given = timeout.map(|timeout| Deadline::after_at(timeout, begun));
-        let given = [given, context.deadline(), Deadline::accept(&head.headers)];
+        let sent = Deadline::accept_at(&head.headers, begun);
+        let given = [given, context.deadline(), sent];
         let given = given.into_iter().flatten().min();
         let own = Deadline::after_at(timeout.unwrap_or(self.settings.timeout), begun);
         let deadline = own.earlier_of(given);
         if self.settings.lookups == Lookups::EachCall {
-            self.look_up(deadline).await;
+            Box::pin(self.look_up(deadline)).await;
         }
         let named = options.and_then(|one| one.endpoint.as_deref());
-        let endpoint = named.unwrap_or(head.path.path());
+        let endpoint = named.unwrap_or_else(|| plan.endpoint());
         let idempotent = options
             .and_then(|one| one.idempotent)
             .unwrap_or_else(|| !head.grpc && head.method.is_idempotent());
@@ -145,7 +174,7 @@ impl Route {
             rules,
             choice: self.choice(options, idempotent),
             context: &context,
-            plan: &plan,
+            plan,
             body,
             attempts: Attempts::new(context.attempt()),
             is_tied: options.is_some_and(|one| one.key.is_some()),
@@ -213,8 +242,7 @@ impl Route {
     }
 
     pub(crate) fn peer<'a>(&self, pick: &'a Pick) -> Result<&'a Peer> {
-        let settings = &self.settings;
-        Peer::of(pick.node(), &settings.connector, settings.keeping).ok_or_else(|| {
+        Peer::of(pick.node(), &self.pools).ok_or_else(|| {
             Error::config("somebody else keeps something with this balancer's nodes")
         })
     }
@@ -251,10 +279,11 @@ impl Drop for Route {
 async fn feed(
     mut followed: Followed,
     balancer: Balancer,
-    settings: Arc<Settings>,
+    every: Duration,
+    pools: Arc<Pools>,
     repeatable: Arc<AtomicU8>,
 ) {
-    let mut sweep = tokio::time::interval(Pool::sweep_every(settings.keeping));
+    let mut sweep = tokio::time::interval(every);
     sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -262,11 +291,7 @@ async fn feed(
             _ = sweep.tick() => {
                 let left = repeatable.load(Ordering::Relaxed).saturating_sub(1);
                 repeatable.store(left, Ordering::Relaxed);
-                for node in balancer.nodes() {
-                    if let Some(peer) = Peer::of(&node, &settings.connector, settings.keeping) {
-                        peer.pool.sweep();
-                    }
-                }
+                pools.sweep();
             }
         }
     }

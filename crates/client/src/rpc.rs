@@ -253,16 +253,9 @@ impl Client {
         let route = self.route_within(service, Some(options), &headers).await?;
         let largest = self.settings().largest;
         let heads = Heads::new(service, endpoint, coding, headers, Some(largest))?;
-        let named;
-        let options = if options.endpoint.is_some() {
-            options
-        } else {
-            named = options.clone().with_endpoint(endpoint);
-            &named
-        };
         let plan = Plan::ByNode(Box::new(heads));
         route
-            .send(plan, Outgoing::full(message), Some(options))
+            .send(&plan, Outgoing::full(message), Some(options))
             .await
     }
 }

@@ -1,5 +1,7 @@
 //! What a client can tell of itself.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 use waypost_core::Freshness;
 use waypost_selector::Explanation;
@@ -19,7 +21,8 @@ pub struct ServiceStats {
     /// Why it is not, if it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub registry_error: Option<String>,
-    /// Open connections, a node each, in the order of `nodes`.
+    /// Open connections to each node's address, in the order of `nodes`. Nodes at one address share
+    /// them.
     pub connections: Vec<u32>,
 }
 
@@ -33,14 +36,14 @@ impl Client {
         routes
             .map(|route| {
                 let picks = route.balancer.explain();
-                let settings = self.settings();
                 let nodes = route.balancer.nodes();
-                let open = |id: &str| {
-                    let node = nodes.iter().find(|node| node.id().as_str() == id)?;
-                    let peer = Peer::of(node, &settings.connector, settings.keeping)?;
-                    Some(peer.pool.open())
-                };
-                let connections = picks.nodes.iter().map(|node| open(&node.id).unwrap_or(0));
+                let open = nodes.iter().filter_map(|node| {
+                    let peer = Peer::of(node, self.pools())?;
+                    Some((node.id().as_str(), peer.pool.open()))
+                });
+                let open: HashMap<&str, u32> = open.collect();
+                let connections = picks.nodes.iter().map(|node| open.get(&*node.id).copied());
+                let connections = connections.map(Option::unwrap_or_default);
                 ServiceStats {
                     connections: connections.collect(),
                     freshness: match route.freshness() {

@@ -1,5 +1,6 @@
 //! One call's head in each protocol.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::header::{ACCEPT, CONTENT_TYPE, TE};
@@ -21,11 +22,20 @@ const MICRO_ID: HeaderName = HeaderName::from_static("micro-id");
 /// What `Micro-Id` counts: calls of this process.
 static CALLS: AtomicU64 = AtomicU64::new(1);
 
-/// One call's head in each protocol. Which of them an endpoint fits into is told when a node wants it.
+/// One call's head in each protocol, made when a node wants it: then it is told too whether the
+/// endpoint fits into that protocol.
 pub(crate) struct Heads {
-    mucp: Head,
-    grpc: Result<Head>,
-    http: Result<Head>,
+    service: String,
+    endpoint: String,
+    /// The names as headers.
+    named: [HeaderValue; 2],
+    coding: Coding,
+    /// The longest answer; none for a stream of messages.
+    largest: Option<usize>,
+    id: u64,
+    /// What holds for all nodes.
+    any: Head,
+    made: [OnceLock<Result<Head>>; 3],
 }
 
 impl Heads {
@@ -41,70 +51,74 @@ impl Heads {
             let value = HeaderValue::from_str(text);
             value.map_err(|_| Error::config(format!("the {what} {text:?} cannot be a header")))
         };
-        let (service_name, endpoint_name) =
-            (named("service", service)?, named("endpoint", endpoint)?);
+        let names = [named("service", service)?, named("endpoint", endpoint)?];
         if endpoint.is_empty() {
             return Err(Error::config(
                 "the endpoint is empty; `Struct.Method` or `/path` is needed",
             ));
         }
-        let head = |protocol: Protocol, path: PathAndQuery| {
-            let mut headers = headers.clone();
-            let content_type = HeaderValue::from_static(coding.content_type(protocol));
-            headers.insert(CONTENT_TYPE, content_type.clone());
-            if protocol == Protocol::Grpc {
-                headers.insert(TE, HeaderValue::from_static("trailers"));
-            } else {
-                headers.insert(ACCEPT, content_type);
-            }
-            Head {
-                method: Method::POST,
-                path,
-                headers,
-                version: protocol.version(),
-                grpc: protocol == Protocol::Grpc,
-                whole: false,
-                authority: None,
-                skip: if protocol == Protocol::Grpc {
-                    0
-                } else {
-                    PREFIX
-                },
-                reading: match largest {
-                    Some(largest) => Reading::Message { protocol, largest },
-                    None => Reading::Passed,
-                },
-            }
-        };
-        let mut mucp = head(Protocol::Mucp, PathAndQuery::from_static("/"));
-        mucp.headers.insert(MICRO_SERVICE, service_name);
-        mucp.headers.insert(MICRO_METHOD, endpoint_name.clone());
-        mucp.headers.insert(MICRO_ENDPOINT, endpoint_name);
-        let id = CALLS.fetch_add(1, Ordering::Relaxed);
-        mucp.headers.insert(MICRO_ID, HeaderValue::from(id));
+        let root = PathAndQuery::from_static("/");
         Ok(Self {
-            mucp,
-            grpc: grpc_path(service, endpoint).map(|path| head(Protocol::Grpc, path)),
-            http: http_path(endpoint).map(|path| head(Protocol::Http, path)),
+            service: service.to_owned(),
+            endpoint: endpoint.to_owned(),
+            named: names,
+            coding,
+            largest,
+            id: CALLS.fetch_add(1, Ordering::Relaxed),
+            any: Head::new(Method::POST, root, headers, Version::One),
+            made: Default::default(),
         })
     }
 
+    /// The endpoint's name.
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// A head that says what holds for all nodes.
     pub(crate) fn any(&self) -> &Head {
-        &self.mucp
+        &self.any
     }
 
     pub(crate) fn of(&self, node: &Node) -> Result<&Head> {
-        match Protocol::of(node) {
-            Protocol::Mucp => Ok(&self.mucp),
-            Protocol::Grpc => self.grpc.as_ref().map_err(Clone::clone),
-            Protocol::Http => self.http.as_ref().map_err(Clone::clone),
-        }
+        let protocol = Protocol::of(node);
+        let made = self.made[protocol as usize].get_or_init(|| self.head(protocol));
+        made.as_ref().map_err(Clone::clone)
     }
 
     /// The head for nodes that speak gRPC.
     pub(crate) fn into_grpc(self) -> Result<Head> {
-        debug_assert_eq!(Protocol::Grpc.version(), Version::Two);
-        self.grpc
+        self.head(Protocol::Grpc)
+    }
+
+    fn head(&self, protocol: Protocol) -> Result<Head> {
+        let path = match protocol {
+            Protocol::Mucp => self.any.path.clone(),
+            Protocol::Grpc => grpc_path(&self.service, &self.endpoint)?,
+            Protocol::Http => http_path(&self.endpoint)?,
+        };
+        let headers = self.any.headers.clone();
+        let mut head = Head::new(Method::POST, path, headers, protocol.version());
+        let content_type = HeaderValue::from_static(self.coding.content_type(protocol));
+        head.headers.insert(CONTENT_TYPE, content_type.clone());
+        if protocol == Protocol::Grpc {
+            head.headers
+                .insert(TE, HeaderValue::from_static("trailers"));
+        } else {
+            head.headers.insert(ACCEPT, content_type);
+            head.skip = PREFIX;
+        }
+        if protocol == Protocol::Mucp {
+            let [service, endpoint] = &self.named;
+            head.headers.insert(MICRO_SERVICE, service.clone());
+            head.headers.insert(MICRO_METHOD, endpoint.clone());
+            head.headers.insert(MICRO_ENDPOINT, endpoint.clone());
+            head.headers.insert(MICRO_ID, HeaderValue::from(self.id));
+        }
+        if let Some(largest) = self.largest {
+            head.reading = Reading::Message { protocol, largest };
+        }
+        Ok(head)
     }
 }
 

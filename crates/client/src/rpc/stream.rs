@@ -110,7 +110,7 @@ impl Client {
         // A task of its own: what is sent goes out although nobody receives just then.
         let context = waypost_resilience::Context::current();
         let call = tokio::spawn(
-            context.scope(async move { route.send(Plan::Same(head), body, Some(&options)).await }),
+            context.scope(async move { route.send(&Plan::Same(head), body, Some(&options)).await }),
         );
         let largest = self.settings().largest;
         Ok(Stream {

@@ -16,7 +16,7 @@ pub const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 /// Most bytes of a bad value that are shown: it was made by others.
 const SHOWN: usize = 48;
 /// The most that eight digits can say.
-const EIGHT_DIGITS: u128 = 99_999_999;
+const EIGHT_DIGITS: u64 = 99_999_999;
 /// gRPC's units, in nanoseconds, the finest first.
 const UNITS: [(u8, u64); 6] = [
     (b'n', 1),
@@ -165,7 +165,16 @@ impl Deadline {
     /// What a server goes by: a bad header is counted in `waypost_bad_timeouts_total` and ignored.
     #[must_use]
     pub fn accept(headers: &HeaderMap) -> Option<Self> {
-        Self::from_headers(headers).unwrap_or_else(|bad| {
+        Self::accept_at(headers, Instant::now())
+    }
+
+    /// The same, for a request that arrived at `now`.
+    #[must_use]
+    pub fn accept_at(headers: &HeaderMap, now: Instant) -> Option<Self> {
+        if headers.is_empty() {
+            return None;
+        }
+        Self::from_headers_at(headers, now).unwrap_or_else(|bad| {
             let (header, rule) = (bad.header(), bad.rule().as_str());
             metrics::counter!("waypost_bad_timeouts_total", "header" => header, "rule" => rule)
                 .increment(1);
@@ -193,8 +202,13 @@ impl Deadline {
         // FAR bounds what is left; an instant made by others may be further away.
         let nanoseconds = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
         let nanoseconds = nanoseconds.min(i64::MAX.unsigned_abs());
-        headers.insert(TIMEOUT, HeaderValue::from(nanoseconds));
-        headers.insert(GRPC_TIMEOUT, to_grpc_timeout(left));
+        let (mut micro, mut grpc) = (number(nanoseconds, None), to_grpc_timeout(nanoseconds));
+        // No two requests say the same: in HTTP/2's table of headers it would only be in the way of
+        // what is said again, on both sides.
+        micro.set_sensitive(true);
+        grpc.set_sensitive(true);
+        headers.insert(TIMEOUT, micro);
+        headers.insert(GRPC_TIMEOUT, grpc);
     }
 }
 
@@ -284,18 +298,24 @@ fn grpc_timeout(value: &[u8]) -> Result<Duration, TimeoutRule> {
 }
 
 /// The finest unit in which what is left has at most eight digits, rounded down.
-fn to_grpc_timeout(left: Duration) -> HeaderValue {
-    let nanoseconds = left.as_nanos();
-    let fits = |unit: u64| nanoseconds / u128::from(unit) <= EIGHT_DIGITS;
+fn to_grpc_timeout(nanoseconds: u64) -> HeaderValue {
+    let fits = |unit: u64| nanoseconds < (EIGHT_DIGITS + 1).saturating_mul(unit);
     let unit = UNITS.iter().find(|(_, unit)| fits(*unit));
     let (letter, unit) = *unit.unwrap_or(&UNITS[UNITS.len() - 1]);
-    let mut number = (nanoseconds / u128::from(unit)).min(EIGHT_DIGITS);
-    let mut text = [0; 9];
-    let mut start = text.len() - 1;
-    text[start] = letter;
-    while start > 0 {
-        start -= 1;
-        text[start] = b'0' + (number % 10) as u8;
+    number((nanoseconds / unit).min(EIGHT_DIGITS), Some(letter))
+}
+
+/// A number and its unit, in one allocation.
+fn number(mut number: u64, unit: Option<u8>) -> HeaderValue {
+    let mut text = [0; 21];
+    let length = text.len();
+    let mut start = length;
+    for (place, byte) in text.iter_mut().enumerate().rev() {
+        if let Some(unit) = unit.filter(|_| place + 1 == length) {
+            (*byte, start) = (unit, place);
+            continue;
+        }
+        (*byte, start) = (b'0' + (number % 10) as u8, place);
         number /= 10;
         if number == 0 {
             break;

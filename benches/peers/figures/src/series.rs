@@ -4,10 +4,12 @@ use serde_json::{Value, json};
 
 /// Measured values, in ascending order; never empty.
 #[derive(Debug, Clone)]
-pub(crate) struct Series(Vec<f64>);
+pub struct Series(Vec<f64>);
 
 impl Series {
-    pub(crate) fn new(mut values: Vec<f64>) -> Self {
+    /// These values; without any it is one that is no number.
+    #[must_use]
+    pub fn new(mut values: Vec<f64>) -> Self {
         if values.is_empty() {
             values.push(f64::NAN);
         }
@@ -16,15 +18,20 @@ impl Series {
     }
 
     /// What the work itself takes: everything else only adds to it.
-    pub(crate) fn min(&self) -> f64 {
+    #[must_use]
+    pub fn min(&self) -> f64 {
         self.0.first().copied().unwrap_or(f64::NAN)
     }
 
-    pub(crate) fn median(&self) -> f64 {
+    /// The one in the middle.
+    #[must_use]
+    pub fn median(&self) -> f64 {
         self.0.get(self.0.len() / 2).copied().unwrap_or(f64::NAN)
     }
 
-    pub(crate) fn json(&self) -> Value {
+    /// All of it.
+    #[must_use]
+    pub fn json(&self) -> Value {
         json!({ "min": self.min(), "median": self.median(), "samples": self.0.len() })
     }
 }

@@ -1,0 +1,117 @@
+//! Compares calls with other clients' calls, all sides in one run.
+//!
+//! `cargo xtask bench calls [--json]` builds this in release and runs it. Three HTTP/1.1 and three
+//! gRPC servers are a process of their own on one CPU; each turn is a process on another CPU with one
+//! thread and 64 calls in flight, whose CPU time is divided by its calls. Everybody takes a turn in
+//! each round, once on the way down the list and once on the way up, and ratios are of turns of one
+//! pass. Who differs from itself by more than 2 % between the passes is not judged.
+
+mod goals;
+mod grpc;
+mod http;
+mod mode;
+mod ours;
+mod report;
+mod rounds;
+mod serve;
+mod turn;
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use waypost_figures::load;
+
+use crate::mode::Mode;
+use crate::report::Report;
+
+/// Compares calls with those of other clients in one run.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask bench calls", about)]
+struct Arguments {
+    /// Print one JSON object instead of tables.
+    #[arg(long)]
+    json: bool,
+    /// Rounds, in each of which everybody has two turns.
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(3..))]
+    rounds: u32,
+    /// Calls a turn.
+    #[arg(long, default_value_t = 40_000, value_parser = clap::value_parser!(u64).range(1_000..))]
+    calls: u64,
+    /// Only these, by name.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Mode>,
+    /// The part of a run that this process is.
+    #[command(subcommand)]
+    part: Option<Part>,
+}
+
+#[derive(Debug, Subcommand)]
+#[command(hide = true)]
+enum Part {
+    /// The servers.
+    #[command(hide = true)]
+    Serve {
+        #[arg(long)]
+        cpu: usize,
+    },
+    /// One turn.
+    #[command(hide = true)]
+    Turn {
+        #[arg(long)]
+        mode: Mode,
+        #[arg(long)]
+        cpu: usize,
+        #[arg(long)]
+        calls: u64,
+        /// Where the three servers of this mode's protocol listen.
+        #[arg(long, value_delimiter = ',')]
+        servers: Vec<SocketAddr>,
+    },
+}
+
+fn run(arguments: &Arguments) -> Result<bool> {
+    match &arguments.part {
+        Some(Part::Serve { cpu }) => serve::run(*cpu).map(|()| true),
+        Some(Part::Turn {
+            mode,
+            cpu,
+            calls,
+            servers,
+        }) => turn::run(*mode, *cpu, *calls, servers).map(|()| true),
+        None => compare(arguments),
+    }
+}
+
+fn compare(arguments: &Arguments) -> Result<bool> {
+    let modes: Vec<Mode> = match arguments.only.is_empty() {
+        true => Mode::ALL.to_vec(),
+        false => arguments.only.clone(),
+    };
+    let begun = load();
+    let shown = rounds::run(&modes, arguments.rounds as usize, arguments.calls)?;
+    let report = Report {
+        load: [begun, load()],
+        goals: goals::of(&shown),
+        calls: arguments.calls,
+        shown,
+    };
+    if arguments.json {
+        println!("{:#}", report.json());
+    } else {
+        report.table(&mut std::io::stdout().lock())?;
+    }
+    Ok(report.is_good())
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
