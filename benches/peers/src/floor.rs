@@ -14,6 +14,7 @@ use crate::nodes;
 
 pub(crate) const FLOOR: &str = "floor: arc_swap cache, xorshift, &node";
 pub(crate) const AGAIN: &str = "floor, once more (A/A)";
+pub(crate) const OWNED: &str = "floor: arc_swap cache, xorshift, Arc clone of the node";
 pub(crate) const TABLE: &str = "floor: arc_swap cache, table as large as ours, &node";
 
 thread_local! {
@@ -49,6 +50,19 @@ fn borrowed(name: &'static str, nodes: &[Arc<Instance>]) -> Contender {
     })
 }
 
+/// What makes the floor's node one's own, as ours is: two atomic writes a pick.
+fn owned(nodes: &[Arc<Instance>]) -> Contender {
+    let swap = Arc::new(ArcSwap::from_pointee(nodes.to_vec()));
+    Contender::new(OWNED, move |picks| {
+        let mut cache = Cache::new(Arc::clone(&swap));
+        for _ in 0..picks {
+            let nodes = cache.load();
+            let node = nodes.get(below(random(), nodes.len()));
+            drop(black_box(node.map(Arc::clone)));
+        }
+    })
+}
+
 struct Hashed {
     nodes: Vec<Arc<Instance>>,
     table: Vec<u32>,
@@ -76,11 +90,12 @@ fn table(nodes: &[Arc<Instance>]) -> Contender {
 }
 
 /// The floors; the first stands twice, to see how far a figure can be trusted.
-pub(crate) fn contenders(count: usize) -> Result<[Contender; 3]> {
+pub(crate) fn contenders(count: usize) -> Result<[Contender; 4]> {
     let nodes = nodes::instances(count)?;
     Ok([
         borrowed(FLOOR, &nodes),
         borrowed(AGAIN, &nodes),
+        owned(&nodes),
         table(&nodes),
     ])
 }

@@ -392,8 +392,8 @@ impl ClientBuilder {
         let Some(directory) = self.directory else {
             return Err(Error::config("a client needs a registry or a directory"));
         };
-        let rules = self.settings.rules.clone();
-        waypost_selector::Selector::new(rules).map_err(|error| Error::config(error.to_string()))?;
+        let rules = self.settings.rules.check();
+        rules.map_err(|error| Error::config(error.to_string()))?;
         let (connector, keeping) = (self.settings.connector.clone(), self.settings.keeping);
         let mut client = Client {
             shared: Arc::new(Shared {

@@ -1,7 +1,7 @@
 //! What calls are counted by.
 
 use http::Response;
-use metrics::{Counter, Histogram};
+use metrics::{Counter, Gauge, Histogram};
 use tokio::time::Instant;
 use waypost_core::ServiceName;
 
@@ -14,6 +14,8 @@ pub(crate) struct Meter {
     service: String,
     fine: Counter,
     took: Histogram,
+    ejected: Gauge,
+    retries: Gauge,
 }
 
 impl Meter {
@@ -22,8 +24,17 @@ impl Meter {
         Self {
             fine: metrics::counter!("waypost_attempts_total", "service" => service.clone(), "code" => "200"),
             took: metrics::histogram!("waypost_call_duration_seconds", "service" => service.clone()),
+            ejected: metrics::gauge!("waypost_ejected_nodes", "service" => service.clone()),
+            retries: metrics::gauge!("waypost_retry_budget_remaining", "service" => service.clone()),
             service,
         }
+    }
+
+    /// How many nodes are out, and how many retries the budget allows.
+    #[expect(clippy::cast_precision_loss, reason = "neither comes near 2^52")]
+    pub(crate) fn stand(&self, ejected: usize, retries: u64) {
+        self.ejected.set(ejected as f64);
+        self.retries.set(retries as f64);
     }
 
     /// A failed attempt.

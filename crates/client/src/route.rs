@@ -27,6 +27,8 @@ use crate::version::Version;
 
 /// Sweeps after which calls that can be repeated count as gone.
 const RECENT: u8 = 2;
+/// How often what stands still between calls is measured.
+const MEASURE_EVERY: Duration = Duration::from_secs(1);
 
 /// The way to one service.
 #[derive(Debug)]
@@ -98,24 +100,27 @@ impl Route {
         let fault = |error: waypost_core::Error| Error::config(error.to_string());
         let balancer = Balancer::new(service.clone(), settings.rules.clone()).map_err(fault)?;
         balancer.publish(&followed.members());
+        let (meter, budget) = (Meter::new(&service), RetryBudget::default());
         let repeatable = Arc::<AtomicU8>::default();
-        let feeder = tokio::spawn(feed(
-            followed.clone(),
-            balancer.clone(),
-            Pool::sweep_every(settings.keeping),
-            Arc::clone(&pools),
-            Arc::clone(&repeatable),
-        ));
+        let feeder = Feeder {
+            followed: followed.clone(),
+            balancer: balancer.clone(),
+            pools: Arc::clone(&pools),
+            meter: meter.clone(),
+            budget: budget.clone(),
+            repeatable: Arc::clone(&repeatable),
+        };
+        let feeder = tokio::spawn(feeder.run(Pool::sweep_every(settings.keeping)));
         let (authority, host) = authority_of(&service);
         Ok(Arc::new(Self {
-            meter: Meter::new(&service),
+            meter,
             service,
             balancer,
             followed,
             registry,
             settings,
             pools,
-            budget: RetryBudget::default(),
+            budget,
             authority,
             host,
             repeatable,
@@ -275,23 +280,36 @@ impl Drop for Route {
     }
 }
 
-/// Hands the balancer what the directory learns, and closes idle connections.
-async fn feed(
-    mut followed: Followed,
+/// What goes on beside the calls of a service.
+struct Feeder {
+    followed: Followed,
     balancer: Balancer,
-    every: Duration,
     pools: Arc<Pools>,
+    meter: Meter,
+    budget: RetryBudget,
     repeatable: Arc<AtomicU8>,
-) {
-    let mut sweep = tokio::time::interval(every);
-    sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            members = followed.changed() => balancer.publish(&members),
-            _ = sweep.tick() => {
-                let left = repeatable.load(Ordering::Relaxed).saturating_sub(1);
-                repeatable.store(left, Ordering::Relaxed);
-                pools.sweep();
+}
+
+impl Feeder {
+    /// Hands the balancer what the directory learns, closes idle connections, and measures.
+    async fn run(mut self, sweep_every: Duration) {
+        let every = |period| {
+            let mut ticks = tokio::time::interval(period);
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            ticks
+        };
+        let (mut sweep, mut measure) = (every(sweep_every), every(MEASURE_EVERY));
+        loop {
+            tokio::select! {
+                members = self.followed.changed() => self.balancer.publish(&members),
+                _ = sweep.tick() => {
+                    let left = self.repeatable.load(Ordering::Relaxed).saturating_sub(1);
+                    self.repeatable.store(left, Ordering::Relaxed);
+                    self.pools.sweep();
+                }
+                now = measure.tick() => {
+                    self.meter.stand(self.balancer.ejected(), self.budget.remaining(now));
+                }
             }
         }
     }

@@ -1,7 +1,9 @@
 //! Drawing by weight in one step: the alias method of Walker, with Vose's way of filling the table.
 
+use std::sync::Arc;
+
 /// Vose's tables: at place `i`, a draw of 32 bits below the threshold means `i`, else the alias.
-pub(crate) fn table(weights: &[f64]) -> Box<[(u32, u32)]> {
+pub(crate) fn table(weights: &[f64]) -> Arc<[(u32, u32)]> {
     let count = weights.len();
     let sum: f64 = weights.iter().sum();
     let mut scaled: Vec<f64> = weights.iter().map(|w| w * count as f64 / sum).collect();

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use waypost_core::{Instance, Members, NodeId, Result, ServiceName};
 
@@ -10,7 +9,7 @@ use crate::clock::Clock;
 use crate::next::Next;
 use crate::node::Node;
 use crate::options::{NoneAvailable, Options};
-use crate::pick::{Outcome, Pick};
+use crate::pick::{Outcome, Pick, Word};
 use crate::rules::Rules;
 use crate::shared::{Shared, locked};
 use crate::thread;
@@ -78,18 +77,24 @@ impl Balancer {
     ///
     /// # Errors
     /// [`NoneAvailable`] with what stands against each node, in numbers.
-    #[inline]
+    #[inline(always)]
     pub fn pick(&self, options: &Options<'_>) -> Result<Pick, NoneAvailable> {
         let shared = &*self.shared;
         if options.is_plain() {
-            let version = shared.version.load(Ordering::Acquire);
-            let seat = shared.seat.get();
-            let strategy = &shared.rules.strategy;
-            if let Some(pick) = thread::quick(seat, version, strategy, options.key, false) {
+            let turn = |len| thread::turn(shared.seat.get(), len);
+            let pick = match thread::at_hand(shared) {
+                Some(held) => match held.choose_quickly(options.key, turn) {
+                    Some(index) => return Ok(Pick::new(held, Word::plain(index))),
+                    None => thread::pick_from(held, options.key),
+                },
+                None => shared.pick_at_seat(options.key),
+            };
+            if let Some(pick) = pick {
                 return Ok(pick);
             }
         }
-        shared.pick_slowly(options)
+        // A copy: so those that are made for a call need not be in memory for a quick pick.
+        shared.pick_slowly(&options.clone())
     }
 
     /// Picks one node after the other for the attempts of one call: each another one while there are
@@ -151,6 +156,13 @@ impl Balancer {
         let writer = locked(&self.shared.writer);
         let local = self.shared.local();
         crate::explain::explain(&self.shared, &writer, &local)
+    }
+
+    /// How many nodes are out for what they answered, for a metric.
+    #[must_use]
+    pub fn ejected(&self) -> usize {
+        let writer = locked(&self.shared.writer);
+        writer.members.iter().filter(|one| one.fails()).count()
     }
 
     /// The nodes as they are known now, those that are out included.

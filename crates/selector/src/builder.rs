@@ -112,7 +112,7 @@ impl Builder<'_> {
         usable: &[&Member],
         passing: &[&Member],
         absent: &mut Absent,
-    ) -> (Box<[Entry]>, Box<[Set]>) {
+    ) -> (Arc<[Entry]>, Arc<[Set]>) {
         let mut entries: Vec<Entry> = Vec::with_capacity(usable.len());
         let mut sets: Vec<Set> = Vec::new();
         for (label, weight, group) in self.versions(usable, absent) {
@@ -229,14 +229,18 @@ impl Builder<'_> {
                 Plan::Alias(alias::table(&weights))
             }
             Strategy::ConsistentHash => Plan::Maglev(self.hashed(nodes, number)),
-            _ => Plan::None,
+            Strategy::Random => Plan::Random,
+            Strategy::RoundRobin => Plan::InTurn,
+            Strategy::LeastConn => Plan::OfTwo { latency: false },
+            Strategy::P2cEwma => Plan::OfTwo { latency: true },
+            Strategy::Custom(_) => Plan::Custom,
         }
     }
 }
 
 impl Builder<'_> {
     /// The former table, where the nodes are the same: filling it takes milliseconds.
-    fn hashed(&self, nodes: &[&Member], number: usize) -> Arc<[u32]> {
+    fn hashed(&self, nodes: &[&Member], number: usize) -> maglev::Owners {
         let former = self.former.sets.get(number);
         if let Some(set) = former
             && let Plan::Maglev(table) = &set.plan
@@ -247,7 +251,7 @@ impl Builder<'_> {
                 .map(|entry| entry.node.id())
                 .eq(nodes.iter().map(|one| one.node.id()))
         {
-            return Arc::clone(table);
+            return table.clone();
         }
         maglev::table(nodes.iter().map(|one| one.node.id().as_str()))
     }

@@ -8,6 +8,27 @@
 //! Nothing here waits, asks or keeps a task: all work is done when something is published, and a pick
 //! reads what was arranged then. What a strategy counts, each thread counts for itself.
 //!
+//! # What a pick costs
+//!
+//! Nanoseconds of CPU a pick, the pick dropped or marked included, from one run of
+//! `cargo xtask bench picks` on two cores that others used too; nothing is allocated.
+//!
+//! | | 10 nodes | 10 000 | two pinned threads, 10 000 |
+//! |---|---|---|---|
+//! | floor: arc-swap's cache, a node that is borrowed | 2.0 | 2.0 | 2.1 |
+//! | the same, a node of one's own | 4.5 | 6.9 | 7.0 |
+//! | `random` | 3.3 | 3.4 | 3.4 |
+//! | `round_robin` | 3.2 | 3.3 | 3.0 |
+//! | `weighted` | 4.1 | 4.3 | 4.4 |
+//! | floor: the key's hash and a look into a table as large | 2.2 | 15.3 | 4.6 |
+//! | `consistent_hash` | 4.7 | 13.1 | 8.5 |
+//! | `least_conn`, told of success | 31 | 39 | 47 |
+//! | `p2c_ewma`, told of success | 40 | 49 | 51 |
+//! | tower's `PeakEwma`, ready and call | 468 | | |
+//!
+//! A thread has eight balancers at hand; from others, and for calls with filters or a
+//! strategy of their own, a pick takes longer.
+//!
 //! ```
 //! use std::sync::Arc;
 //! use waypost_core::{Address, Instance, Node, NodeId, ServiceName};
@@ -39,7 +60,6 @@ mod node;
 mod options;
 mod pace;
 mod pick;
-mod random;
 mod rules;
 mod seat;
 mod selector;

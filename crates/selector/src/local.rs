@@ -1,129 +1,216 @@
 //! What the picks of one thread from one table share, and how one is chosen from it.
 
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
+
+use fastrand::Rng;
 
 use crate::clock::Clock;
 use crate::compare::Compare;
 use crate::counts::{Counts, ticks};
 use crate::maglev;
 use crate::pace::Pace;
-use crate::pick::Pick;
-use crate::random::{Random, scaled};
+use crate::pick::Word;
 use crate::shared::Shared;
-use crate::strategy::{Key, Strategy};
+use crate::strategy::Key;
 use crate::suspects::Suspects;
-use crate::table::{Plan, Set, Table};
+use crate::table::{Entry, Plan, Quick, Set, Table};
 
 /// What the picks of one thread from one table share.
 #[derive(Debug)]
 pub(crate) struct Local {
     pub(crate) table: Arc<Table>,
+    /// The table's: a pick follows one pointer less.
+    pub(crate) entries: Arc<[Entry]>,
+    pub(crate) sets: Arc<[Set]>,
+    pub(crate) quick: Quick,
+    /// One a set, where there are several. Written by the thread that reads this alone.
+    pub(crate) cursors: Box<[AtomicU32]>,
     /// Where the strategy or the rules want counts.
     pub(crate) counts: Option<Arc<Counts>>,
     pub(crate) peers: Box<[Arc<Counts>]>,
     pub(crate) suspects: Arc<Suspects>,
     pub(crate) clock: Clock,
     pub(crate) shared: Weak<Shared>,
-    /// The balancer's number.
-    pub(crate) seat: usize,
+    /// Where threads keep what is the balancer's.
+    pub(crate) seat: u32,
 }
 
-/// What a thread goes on counting from table to table.
+thread_local! {
+    static RANDOM: Cell<Rng> = const { Cell::new(Rng::with_seed(0)) };
+}
+
+/// Gives this thread other random numbers than others have.
+pub(crate) fn seed() {
+    RANDOM.set(Rng::new());
+}
+
+#[inline(always)]
+fn random() -> u64 {
+    let mut random = RANDOM.replace(Rng::with_seed(0));
+    let bits = random.u64(..);
+    RANDOM.set(random);
+    bits
+}
+
+/// Where a thread stands with a balancer.
 #[derive(Debug)]
 pub(crate) struct Progress {
-    cursors: Vec<u32>,
     pace: Pace,
+    /// Where all nodes are one set; else each set has its own.
+    cursor: Cell<u32>,
 }
 
 impl Progress {
-    pub(crate) fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
-            cursors: Vec::new(),
             pace: Pace::new(),
+            cursor: Cell::new(0),
         }
+    }
+
+    /// Begins anew, for another balancer.
+    pub(crate) fn restart(&self) {
+        self.pace.restart();
+        self.cursor.set(somewhere());
+    }
+
+    #[inline(always)]
+    pub(crate) fn turn(&self, len: u32) -> u32 {
+        let now = wrapped(self.cursor.get(), len);
+        self.cursor.set(now + 1);
+        now
     }
 }
 
-/// What was chosen.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Choice {
-    pub(crate) index: u32,
-    /// 0 where the time of this call is not taken.
-    pub(crate) started: u64,
+/// Where a cursor begins: each thread's somewhere else.
+fn somewhere() -> u32 {
+    fastrand::u32(..u32::MAX / 2)
+}
+
+/// The cursors of so many sets. Of one, the thread has it at hand.
+pub(crate) fn cursors(sets: usize) -> Box<[AtomicU32]> {
+    let own = if sets > 1 { sets } else { 0 };
+    (0..own).map(|_| AtomicU32::new(somewhere())).collect()
+}
+
+#[inline(always)]
+fn wrapped(cursor: u32, len: u32) -> u32 {
+    if cursor < len {
+        cursor
+    } else {
+        cursor.checked_rem(len).unwrap_or(0)
+    }
 }
 
 impl Local {
+    /// Goes on where `former` stands.
+    pub(crate) fn go_on(&self, former: &Self) {
+        for (own, theirs) in self.cursors.iter().zip(&former.cursors) {
+            own.store(theirs.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
+    /// The entry at an index that was drawn here.
+    #[inline]
+    pub(crate) fn entry(&self, index: u32) -> &Entry {
+        match self.entries.get(index as usize) {
+            Some(entry) => entry,
+            None => self.table.entry_aside(index),
+        }
+    }
+
+    fn turn(&self, progress: &Progress, set: usize, len: u32) -> u32 {
+        let Some(cursor) = self.cursors.get(set) else {
+            return progress.turn(len);
+        };
+        let now = wrapped(cursor.load(Ordering::Relaxed), len);
+        cursor.store(now + 1, Ordering::Relaxed);
+        now
+    }
+
+    /// Chooses a node where that takes a few steps only.
+    #[inline(always)]
+    pub(crate) fn choose_quickly(
+        &self,
+        key: Option<Key>,
+        turn: impl FnOnce(u32) -> Option<u32>,
+    ) -> Option<u32> {
+        let hash = || key.map_or_else(random, |key| key.0);
+        match &self.quick {
+            Quick::Random { len } => Some(scaled(random(), *len)),
+            Quick::InTurn { len } => turn(*len),
+            Quick::Alias(table) => by_weight(random(), table),
+            Quick::Narrow(owners) => maglev::of(owners, hash()),
+            Quick::Wide(owners) => maglev::of(owners, hash()),
+            Quick::No => None,
+        }
+    }
+
     /// Chooses a node and counts the call; `None` when there is nobody, or the user's own code must
     /// choose.
-    #[inline(always)]
-    pub(crate) fn choose(
-        &self,
-        random: &mut Random,
-        progress: &mut Progress,
-        strategy: &Strategy,
-        key: Option<Key>,
-    ) -> Option<Choice> {
-        let table = &*self.table;
-        let mut bits = random.next();
-        let (number, set) = match &*table.sets {
+    pub(crate) fn choose(&self, progress: &Progress, key: Option<Key>) -> Option<Word> {
+        let mut bits = random();
+        let (number, set) = match &*self.sets {
             [] => return None,
             [only] => (0, only),
             sets => {
                 let number = draw(sets, key.map_or(bits, |key| spread(key.0)));
-                bits = random.next();
+                bits = random();
                 (number, sets.get(number)?)
             }
         };
-        let index = match strategy {
-            Strategy::Random => set.start + scaled(bits, set.len),
-            Strategy::RoundRobin => set.start + turn(&mut progress.cursors, number, set.len),
-            Strategy::Weighted => by_weight(bits, set)?,
-            Strategy::ConsistentHash => by_key(key.map_or(bits, |key| key.0), set)?,
-            Strategy::LeastConn => return self.of_two(bits, set, &mut progress.pace, false),
-            Strategy::P2cEwma => return self.of_two(bits, set, &mut progress.pace, true),
-            Strategy::Custom(_) => return None,
+        let index = match &set.plan {
+            Plan::Random => scaled(bits, set.len),
+            Plan::InTurn => self.turn(progress, number, set.len),
+            Plan::Alias(table) => by_weight(bits, table)?,
+            Plan::Maglev(owners) => owners.of(key.map_or(bits, |key| key.0))?,
+            Plan::OfTwo { latency } => return self.of_two(bits, set, &progress.pace, *latency),
+            Plan::Custom => return None,
         };
+        let index = set.start + index;
         let started = match &self.counts {
             Some(counts) => {
                 counts
-                    .cell(table.entries.get(index as usize)?.place)?
+                    .cell(self.entries.get(index as usize)?.place)?
                     .start();
                 progress.pace.start(&self.clock)
             }
             None => 0,
         };
-        Some(Choice { index, started })
+        Some(Word::new(index, started))
     }
 
     /// The better one of two different nodes of the set, if it has two.
-    fn of_two(&self, bits: u64, set: &Set, pace: &mut Pace, latency: bool) -> Option<Choice> {
-        let entries = &*self.table.entries;
+    fn of_two(&self, bits: u64, set: &Set, pace: &Pace, latency: bool) -> Option<Word> {
+        let entries = &*self.entries;
         let counts = self.counts.as_deref()?;
         let started = pace.start(&self.clock);
         let first = scaled(bits, set.len);
         if set.len < 2 {
             let index = set.start + first;
             counts.cell(entries.get(index as usize)?.place)?.start();
-            return Some(Choice { index, started });
+            return Some(Word::new(index, started));
         }
         let second = scaled(bits >> 32, set.len - 1);
         let second = second + u32::from(second >= first);
         let compare = Compare {
             counts,
             peers: &self.peers,
-            now: ticks(pace.last),
+            now: ticks(pace.last.get()),
             latency,
         };
         let (index, cell) = compare.better(entries, set.start + first, set.start + second)?;
         cell.start();
-        Some(Choice { index, started })
+        Some(Word::new(index, started))
     }
+}
 
-    /// A pick of what was chosen; `held` is this very value.
-    #[inline(always)]
-    pub(crate) fn pick(held: Arc<Self>, choice: Choice) -> Pick {
-        Pick::new(held, choice.index, choice.started)
-    }
+/// A number below `below`, from 32 random bits.
+#[inline(always)]
+fn scaled(bits: u64, below: u32) -> u32 {
+    (((bits & 0xffff_ffff) * u64::from(below)) >> 32) as u32
 }
 
 /// The set whose share `bits` fall into.
@@ -137,48 +224,10 @@ fn spread(key: u64) -> u64 {
     key.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32)
 }
 
-#[inline]
-fn by_weight(bits: u64, set: &Set) -> Option<u32> {
-    let Plan::Alias(table) = &set.plan else {
-        return None;
-    };
-    let place = scaled(bits, set.len);
+#[inline(always)]
+fn by_weight(bits: u64, table: &[(u32, u32)]) -> Option<u32> {
+    let place = scaled(bits, table.len() as u32);
     let (threshold, other) = *table.get(place as usize)?;
     let own = ((bits >> 32) as u32) < threshold;
-    Some(set.start + std::hint::select_unpredictable(own, place, other))
-}
-
-#[inline]
-fn by_key(hash: u64, set: &Set) -> Option<u32> {
-    let Plan::Maglev(table) = &set.plan else {
-        return None;
-    };
-    let place = maglev::place(hash, table.len());
-    Some(set.start + *table.get(place)?)
-}
-
-/// The next number below `len` in turn.
-#[inline]
-fn turn(cursors: &mut Vec<u32>, set: usize, len: u32) -> u32 {
-    let Some(cursor) = cursors.get_mut(set) else {
-        return first_turn(cursors, set, len);
-    };
-    let mut now = *cursor;
-    if now >= len {
-        // One past the end is where a round begins again; more, that there are fewer nodes now.
-        now = if now > len { now % len } else { 0 };
-    }
-    *cursor = now + 1;
-    now
-}
-
-/// Each thread begins somewhere else.
-#[cold]
-fn first_turn(cursors: &mut Vec<u32>, set: usize, len: u32) -> u32 {
-    cursors.resize_with(set + 1, || fastrand::u32(..u32::MAX / 2));
-    let now = cursors.get(set).map_or(0, |cursor| cursor % len);
-    if let Some(cursor) = cursors.get_mut(set) {
-        *cursor = now + 1;
-    }
-    now
+    Some(std::hint::select_unpredictable(own, place, other))
 }

@@ -16,12 +16,36 @@ const SIZES: [u32; 2] = [65_537, 655_373];
 /// Places a node that make shares nearly equal.
 const ENOUGH: usize = 1_000;
 
-/// Gives each of `names` its share of the table; the value at a place is an index into `names`.
-pub(crate) fn table<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> Arc<[u32]> {
-    let count = names.len();
-    if count == 0 {
-        return Arc::default();
+/// Who owns each place of a table, as an index. The large table does not fit into a core's own cache
+/// with four bytes a place, and nearly all services are small enough for two.
+#[derive(Debug, Clone)]
+pub(crate) enum Owners {
+    Narrow(Arc<[u16]>),
+    Wide(Arc<[u32]>),
+}
+
+impl Owners {
+    /// Who owns the place where `hash` falls.
+    #[inline]
+    pub(crate) fn of(&self, hash: u64) -> Option<u32> {
+        match self {
+            Self::Narrow(owners) => of(owners, hash),
+            Self::Wide(owners) => of(owners, hash),
+        }
     }
+}
+
+/// Who owns the place where `hash` falls.
+#[inline(always)]
+pub(crate) fn of<T: Copy + Into<u32>>(owners: &[T], hash: u64) -> Option<u32> {
+    owners
+        .get(place(hash, owners.len()))
+        .map(|owner| (*owner).into())
+}
+
+/// Gives each of `names` its share of the table; owners are indexes into `names`.
+pub(crate) fn table<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> Owners {
+    let count = names.len();
     let fits = |size: &u32| count * ENOUGH <= *size as usize;
     let size = SIZES.into_iter().find(fits).unwrap_or(SIZES[1]);
     let mut walks: Vec<Walk> = names
@@ -31,15 +55,28 @@ pub(crate) fn table<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> Arc<[u
     // Of two that come to a place with the same step, the first in this order has it: the order must
     // not depend on who else is there, nor on the order in which they were told.
     walks.sort_unstable_by_key(|walk| walk.rank);
-    const FREE: u32 = u32::MAX;
-    let mut places = vec![FREE; size as usize];
-    let mut left = size;
+    if count > usize::from(u16::MAX) {
+        Owners::Wide(fill(walks, size, u32::MAX, |index| index))
+    } else {
+        Owners::Narrow(fill(walks, size, u16::MAX, |index| index as u16))
+    }
+}
+
+/// `free` is no owner's index.
+fn fill<T: Copy + PartialEq>(
+    mut walks: Vec<Walk>,
+    size: u32,
+    free: T,
+    owner: impl Fn(u32) -> T,
+) -> Arc<[T]> {
+    let mut left = if walks.is_empty() { 0 } else { size };
+    let mut places = vec![free; left as usize];
     while left > 0 {
         for walk in &mut walks {
             if let Some(place) = places.get_mut(walk.at as usize)
-                && *place == FREE
+                && *place == free
             {
-                *place = walk.index;
+                *place = owner(walk.index);
                 left -= 1;
             }
             walk.step_on(size);
@@ -49,7 +86,8 @@ pub(crate) fn table<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> Arc<[u
 }
 
 /// Where `hash` falls in a table of `size` places.
-pub(crate) fn place(hash: u64, size: usize) -> usize {
+#[inline]
+fn place(hash: u64, size: usize) -> usize {
     ((u128::from(hash) * size as u128) >> 64) as usize
 }
 
@@ -88,18 +126,36 @@ mod tests {
         (0..count).map(|index| format!("orders-{index}")).collect()
     }
 
-    fn owner<'a>(names: &'a [String], table: &[u32], key: u32) -> &'a str {
+    fn owner<'a>(names: &'a [String], table: &Owners, key: u32) -> &'a str {
         let hash = Key::of(key.to_le_bytes()).0;
-        &names[table[place(hash, table.len())] as usize]
+        &names[table.of(hash).expect("owned") as usize]
+    }
+
+    #[test]
+    fn more_owners_than_two_bytes_can_tell_apart_have_four() {
+        let names = names(65_536);
+        let names = names.iter().map(String::as_str);
+        let last = |owners: &Owners| match owners {
+            Owners::Narrow(owners) => owners.iter().max().map(|owner| u32::from(*owner)),
+            Owners::Wide(owners) => owners.iter().max().copied(),
+        };
+        let wide = table(names.clone());
+        assert!(matches!(wide, Owners::Wide(_)));
+        assert_eq!(last(&wide), Some(65_535));
+        let narrow = table(names.take(65_535).collect::<Vec<_>>().into_iter());
+        assert!(matches!(narrow, Owners::Narrow(_)));
+        assert_eq!(last(&narrow), Some(65_534));
     }
 
     #[test]
     fn everybody_has_about_the_same_share() {
         for count in [1, 2, 3, 50, 500] {
-            let table = table(names(count).iter().map(String::as_str));
+            let Owners::Narrow(table) = table(names(count).iter().map(String::as_str)) else {
+                panic!("four bytes for {count} nodes");
+            };
             let mut shares = vec![0.0; count];
-            for owner in table.iter() {
-                shares[*owner as usize] += count as f64 / table.len() as f64;
+            for owner in table.iter().map(|owner| usize::from(*owner)) {
+                shares[owner] += count as f64 / table.len() as f64;
             }
             let most = shares.iter().copied().fold(0.0, f64::max);
             assert!(most < 1.15, "{count} nodes: one has {most:.2} shares");

@@ -11,7 +11,7 @@ use crate::compare::{Compare, is_no_worse};
 use crate::counts::ticks;
 use crate::local::Local;
 use crate::node::Place;
-use crate::pick::Pick;
+use crate::pick::{Pick, Word};
 use crate::rules::Filter;
 use crate::shared::Shared;
 use crate::strategy::{Candidate, Key, Strategy};
@@ -92,13 +92,11 @@ impl<'a> Options<'a> {
             (Some(counts), Some(entry)) => counts.cell(entry.place),
             _ => None,
         };
-        match cell {
-            Some(cell) => {
-                cell.start();
-                Pick::new(Arc::clone(local), index, local.clock.now())
-            }
-            None => Pick::new(Arc::clone(local), index, 0),
-        }
+        let started = cell.map_or(0, |cell| {
+            cell.start();
+            local.clock.now()
+        });
+        Pick::new(Arc::clone(local), Word::new(index, started))
     }
 
     /// Looks at every node: the sets by their share, then the fallback, then those that were tried.
@@ -214,13 +212,13 @@ impl<'a> Options<'a> {
                 .filtered
                 .push((filter.to_string(), before - passing.len()));
         }
-        NoneAvailable {
+        NoneAvailable(Box::new(Stand {
             service: shared.service.clone(),
             live: table.live,
             fallback: table.fallback.len(),
             refused: admitted,
             absent,
-        }
+        }))
     }
 }
 
@@ -270,63 +268,93 @@ fn highest(table: &Table, indexes: &[u32], key: Key) -> Option<u32> {
 }
 
 /// No node can be picked, and what stands against each.
+///
+/// One word, so that every pick's result travels in registers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct NoneAvailable {
-    /// The service.
-    pub service: ServiceName,
-    /// How many live nodes the registry knows.
-    pub live: usize,
-    /// How many nodes are kept for when no live one answers.
-    pub fallback: usize,
-    /// How many a strategy of your own was offered and refused.
-    pub refused: usize,
-    pub(crate) absent: Absent,
+pub struct NoneAvailable(Box<Stand>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Stand {
+    service: ServiceName,
+    live: usize,
+    fallback: usize,
+    refused: usize,
+    absent: Absent,
 }
 
 impl NoneAvailable {
     pub(crate) fn unknown(service: ServiceName) -> Self {
-        Self {
+        Self(Box::new(Stand {
             service,
             live: 0,
             fallback: 0,
             refused: 0,
             absent: Absent::default(),
-        }
+        }))
+    }
+
+    /// The service.
+    #[must_use]
+    pub fn service(&self) -> &ServiceName {
+        &self.0.service
+    }
+
+    /// How many live nodes the registry knows.
+    #[must_use]
+    pub fn live(&self) -> usize {
+        self.0.live
+    }
+
+    /// How many nodes are kept for when no live one answers.
+    #[must_use]
+    pub fn fallback(&self) -> usize {
+        self.0.fallback
+    }
+
+    /// How many a strategy of your own was offered and refused.
+    #[must_use]
+    pub fn refused(&self) -> usize {
+        self.0.refused
     }
 
     /// Each filter, in order, and how many nodes it turned away of those that passed the ones before.
     pub fn filtered(&self) -> impl Iterator<Item = (&str, usize)> {
-        let counts = self.absent.filtered.iter();
+        let counts = self.0.absent.filtered.iter();
         counts.map(|(filter, count)| (filter.as_str(), *count))
     }
 
     /// Whether the registry knows no node of the service at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.live == 0 && self.fallback == 0
+        self.0.live == 0 && self.0.fallback == 0
     }
 }
 
 impl fmt::Display for NoneAvailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let service = &self.service;
+        let Stand {
+            service,
+            live,
+            fallback,
+            refused,
+            absent,
+        } = &*self.0;
         if self.is_empty() {
             return write!(f, "service `{service}` has no live node");
         }
-        let all = self.live + self.fallback;
+        let all = live + fallback;
         write!(f, "service `{service}`: none of {all} nodes can be picked")?;
         let mut reasons = Vec::new();
         for (filter, count) in self.filtered().filter(|(_, count)| *count > 0) {
             reasons.push(format!("{count} fail {filter}"));
         }
         for (count, reason) in [
-            (self.absent.weightless, "have weight 0"),
-            (self.absent.shareless, "are of a version without a share"),
-            (self.absent.ejected, "are ejected"),
-            (self.absent.unreachable, "cannot be reached"),
-            (self.absent.resting, "asked to be left alone"),
-            (self.refused, "were refused by the strategy"),
+            (absent.weightless, "have weight 0"),
+            (absent.shareless, "are of a version without a share"),
+            (absent.ejected, "are ejected"),
+            (absent.unreachable, "cannot be reached"),
+            (absent.resting, "asked to be left alone"),
+            (*refused, "were refused by the strategy"),
         ] {
             if count > 0 {
                 reasons.push(format!("{count} {reason}"));

@@ -1,5 +1,7 @@
 //! When a pick reads the clock: always on a quiet thread, now and then on a busy one.
 
+use std::cell::Cell;
+
 use crate::clock::Clock;
 
 /// Picks between two readings of the clock on a busy thread.
@@ -10,36 +12,46 @@ const BUSY: u64 = 100_000;
 #[derive(Debug)]
 pub(crate) struct Pace {
     /// When the clock was read last.
-    pub(crate) last: u64,
-    left: u32,
-    every: u32,
+    pub(crate) last: Cell<u64>,
+    left: Cell<u32>,
+    every: Cell<u32>,
 }
 
 impl Pace {
-    pub(crate) fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
-            last: 0,
-            left: 0,
-            every: 1,
+            last: Cell::new(0),
+            left: Cell::new(0),
+            every: Cell::new(1),
         }
+    }
+
+    pub(crate) fn restart(&self) {
+        self.last.set(0);
+        self.left.set(0);
+        self.every.set(1);
     }
 
     /// The time, if it is taken for this pick, else 0.
     #[inline]
-    pub(crate) fn start(&mut self, clock: &Clock) -> u64 {
-        if self.left > 0 {
-            self.left -= 1;
-            return 0;
+    pub(crate) fn start(&self, clock: &Clock) -> u64 {
+        match self.left.get().checked_sub(1) {
+            Some(left) => {
+                self.left.set(left);
+                0
+            }
+            None => self.read(clock),
         }
-        self.read(clock)
     }
 
-    fn read(&mut self, clock: &Clock) -> u64 {
+    fn read(&self, clock: &Clock) -> u64 {
         let now = clock.now();
-        let busy = now.saturating_sub(self.last) < BUSY * u64::from(self.every);
-        self.every = if busy { SELDOM } else { 1 };
-        self.left = self.every - 1;
-        self.last = now;
+        let since = now.saturating_sub(self.last.get());
+        let busy = since < BUSY * u64::from(self.every.get());
+        let every = if busy { SELDOM } else { 1 };
+        self.every.set(every);
+        self.left.set(every - 1);
+        self.last.set(now);
         now
     }
 }

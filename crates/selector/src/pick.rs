@@ -1,6 +1,7 @@
 //! A picked node, and what became of the call to it.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,49 +79,75 @@ pub struct Pick {
     word: Word,
 }
 
-/// Which node, when it was picked, and whether to try it.
-#[derive(Clone, Copy)]
-struct Word(u64);
+/// Which node (the upper bits), when it was picked, and three marks. One mark is always there: what is
+/// never 0 leaves room for an error in a result of two words.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Word(NonZeroU64);
 
-const INDEX_BITS: u32 = 28;
-const PROBE: u64 = 1 << INDEX_BITS;
-const TIME_SHIFT: u32 = INDEX_BITS + 1;
-/// The bits left for the time.
-const TIMES: u64 = u64::MAX >> TIME_SHIFT;
+/// The call decides whether the node returns.
+const PROBE: u64 = 1 << 1;
+/// Nothing is noted when the pick is dropped.
+const PLAIN: u64 = 1 << 2;
+const TIME_SHIFT: u32 = 3;
+const TIME_BITS: u32 = 35;
+const TIMES: u64 = (1 << TIME_BITS) - 1;
 /// Time is kept in steps of 64 ns: those bits are enough for 36 minutes.
 const STEP_BITS: u32 = 6;
 /// Steps (4 ms) by which one processor's clock may be ahead of another's.
 const AHEAD: u64 = 1 << 16;
+const INDEX_SHIFT: u32 = TIME_SHIFT + TIME_BITS;
 
 impl Word {
+    /// `started` is 0 where the time of the call is not taken.
     #[inline(always)]
-    fn new(index: u32, started: u64) -> Self {
+    pub(crate) fn new(index: u32, started: u64) -> Self {
         let time = match started {
             0 => 0,
             // 0 stands for a time that is not taken.
-            started => ((started >> STEP_BITS) << TIME_SHIFT) | (1 << TIME_SHIFT),
+            started => (started >> STEP_BITS) & TIMES | 1,
         };
-        Self((u64::from(index) & (PROBE - 1)) | time)
+        Self::with(index, time << TIME_SHIFT)
+    }
+
+    /// Of a pick that leaves nothing to note when it is dropped.
+    #[inline(always)]
+    pub(crate) fn plain(index: u32) -> Self {
+        Self::with(index, PLAIN)
+    }
+
+    #[inline(always)]
+    fn with(index: u32, lower: u64) -> Self {
+        Self(NonZeroU64::MIN | (u64::from(index) << INDEX_SHIFT) | lower)
     }
 
     #[inline(always)]
     fn index(self) -> u32 {
-        (self.0 & (PROBE - 1)) as u32
+        (self.0.get() >> INDEX_SHIFT) as u32
+    }
+
+    #[inline]
+    fn time(self) -> u64 {
+        (self.0.get() >> TIME_SHIFT) & TIMES
     }
 
     #[inline]
     fn is_probe(self) -> bool {
-        self.0 & PROBE != 0
+        self.0.get() & PROBE != 0
+    }
+
+    #[inline(always)]
+    fn is_plain(self) -> bool {
+        self.0.get() & PLAIN != 0
     }
 
     #[inline]
     fn is_timed(self) -> bool {
-        self.0 >> TIME_SHIFT != 0
+        self.time() != 0
     }
 
     /// Nanoseconds until `now`; at least one.
     fn took(self, now: u64) -> u64 {
-        let steps = (now >> STEP_BITS).wrapping_sub(self.0 >> TIME_SHIFT) & TIMES;
+        let steps = (now >> STEP_BITS).wrapping_sub(self.time()) & TIMES;
         if steps > TIMES - AHEAD {
             1
         } else {
@@ -130,12 +157,11 @@ impl Word {
 }
 
 impl Pick {
-    /// `started` is 0 where the time of the call is not taken.
     #[inline(always)]
-    pub(crate) fn new(held: Arc<Local>, index: u32, started: u64) -> Self {
+    pub(crate) const fn new(held: Arc<Local>, word: Word) -> Self {
         Self {
             held: Some(held),
-            word: Word::new(index, started),
+            word,
         }
     }
 
@@ -152,11 +178,7 @@ impl Pick {
 
     #[inline]
     fn entry(&self) -> &Entry {
-        let table = &self.local().table;
-        match table.entries.get(self.word.index() as usize) {
-            Some(entry) => entry,
-            None => table.entry_aside(self.word.index()),
-        }
+        self.local().entry(self.word.index())
     }
 
     /// The picked node.
@@ -193,75 +215,80 @@ impl Pick {
     /// Tells what became of the call.
     #[inline]
     pub fn mark(mut self, outcome: Outcome) {
-        self.note(outcome);
-        self.end();
-    }
-
-    /// Brings back what the pick holds: it has ended.
-    #[inline(always)]
-    fn end(&mut self) {
         if let Some(held) = self.held.take() {
+            note(&held, self.word, outcome);
             thread::give_back(held);
-        }
-    }
-
-    #[inline]
-    fn note(&self, outcome: Outcome) {
-        let local = &**self.local();
-        let place = self.entry().place;
-        let quiet = outcome.is_quiet();
-        let timed = self.word.is_timed();
-        let now = if timed || !quiet {
-            local.clock.now()
-        } else {
-            0
-        };
-        if let Some(counts) = &local.counts {
-            let took = if timed { self.word.took(now) } else { 0 };
-            let success = match outcome.kind {
-                Kind::Success => Some(true),
-                Kind::Failure | Kind::Unreachable => Some(false),
-                Kind::Ignored => None,
-            };
-            counts.finish(place, success, took, ticks(now));
-        }
-        let matters = outcome.is_success() && local.suspects.has(place);
-        if !quiet || self.is_probe() || matters {
-            self.report(outcome, now);
-        }
-    }
-
-    /// What may change the node's health, and with it the table.
-    #[cold]
-    fn report(&self, outcome: Outcome, now: u64) {
-        let (local, entry) = (self.local(), self.entry());
-        let node = &entry.node;
-        if self.is_probe() {
-            node.health.end_probe();
-        }
-        let mut news = self.is_probe() || !outcome.is_quiet();
-        if outcome.is_success() {
-            news |= node.health.succeeded();
-            local.suspects.review(entry.place, &node.health);
-        }
-        if news && let Some(shared) = local.shared.upgrade() {
-            let now = if now > 0 { now } else { local.clock.now() };
-            shared.note(node, outcome, self.is_probe(), now);
         }
     }
 }
 
+/// What became of a call is noted.
+fn note(local: &Local, word: Word, outcome: Outcome) {
+    let entry = local.entry(word.index());
+    let quiet = outcome.is_quiet();
+    let timed = word.is_timed();
+    let now = if timed || !quiet {
+        local.clock.now()
+    } else {
+        0
+    };
+    if let Some(counts) = &local.counts {
+        let took = if timed { word.took(now) } else { 0 };
+        let success = match outcome.kind {
+            Kind::Success => Some(true),
+            Kind::Failure | Kind::Unreachable => Some(false),
+            Kind::Ignored => None,
+        };
+        counts.finish(entry.place, success, took, ticks(now));
+    }
+    let matters = outcome.is_success() && local.suspects.has(entry.place);
+    if !quiet || word.is_probe() || matters {
+        report(local, entry, word.is_probe(), outcome, now);
+    }
+}
+
+/// What may change the node's health, and with it the table.
+#[cold]
+fn report(local: &Local, entry: &Entry, probe: bool, outcome: Outcome, now: u64) {
+    let node = &entry.node;
+    if probe {
+        node.health.end_probe();
+    }
+    let mut news = probe || !outcome.is_quiet();
+    if outcome.is_success() {
+        news |= node.health.succeeded();
+        local.suspects.review(entry.place, &node.health);
+    }
+    if news && let Some(shared) = local.shared.upgrade() {
+        let now = if now > 0 { now } else { local.clock.now() };
+        shared.note(node, outcome, probe, now);
+    }
+}
+
 impl Drop for Pick {
-    #[inline]
+    // One call, by value: so little is put where the pick ends, and the pick need not be in memory.
+    #[inline(always)]
     fn drop(&mut self) {
-        if let Some(held) = &self.held {
-            // Where nothing is counted, one that was not marked leaves nothing to note.
-            if held.counts.is_some() || self.is_probe() {
-                self.note(Outcome::IGNORED);
-            }
-            self.end();
+        if let Some(held) = self.held.take() {
+            end(held, self.word);
         }
     }
+}
+
+/// Ends a pick that was not marked.
+#[inline(never)]
+fn end(held: Arc<Local>, word: Word) {
+    if word.is_plain() {
+        thread::give_back(held);
+    } else {
+        ignore(held, word);
+    }
+}
+
+#[inline(never)]
+fn ignore(held: Arc<Local>, word: Word) {
+    note(&held, word, Outcome::IGNORED);
+    thread::give_back(held);
 }
 
 impl fmt::Debug for Pick {
@@ -280,7 +307,8 @@ mod tests {
     #[test]
     fn two_words_are_all_of_a_pick_and_keep_its_time() {
         assert_eq!(size_of::<Pick>(), 16);
-        let last = (PROBE - 1) as u32;
+        assert_eq!(size_of::<Result<Pick, crate::NoneAvailable>>(), 16);
+        let last = (u64::MAX >> INDEX_SHIFT) as u32;
         for started in [1, 63, 1_000_000, 1 << 40, (1 << 41) - 1, u64::MAX / 2] {
             let word = Word::new(last, started);
             assert_eq!(word.index(), last);

@@ -414,7 +414,11 @@ impl Rules {
         self
     }
 
-    pub(crate) fn check(&self) -> Result<()> {
+    /// Whether they make sense.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](waypost_core::ErrorKind::Config) with the rule that makes none.
+    pub fn check(&self) -> Result<()> {
         self.ejection.check()?;
         self.prefer.as_ref().map_or(Ok(()), Prefer::check)
     }

@@ -5,9 +5,9 @@ use std::sync::{Mutex, PoisonError};
 
 /// A balancer's number; small, since it is an index in every thread that picks, and used again.
 #[derive(Debug)]
-pub(crate) struct SeatNumber(usize);
+pub(crate) struct SeatNumber(u32);
 
-static FREE: Mutex<(Vec<usize>, usize)> = Mutex::new((Vec::new(), 0));
+static FREE: Mutex<(Vec<u32>, u32)> = Mutex::new((Vec::new(), 0));
 
 impl SeatNumber {
     pub(crate) fn take() -> Self {
@@ -18,7 +18,7 @@ impl SeatNumber {
     }
 
     #[inline]
-    pub(crate) fn get(&self) -> usize {
+    pub(crate) fn get(&self) -> u32 {
         self.0
     }
 }

@@ -9,12 +9,13 @@ use waypost_core::ServiceName;
 use crate::builder::Builder;
 use crate::clock::Clock;
 use crate::counts::{Cell, Counts};
-use crate::local::Local;
+use crate::local::{Local, cursors};
 use crate::node::{Node, Place};
 use crate::options::{NoneAvailable, Options};
 use crate::pick::{Kind, LONGEST_REST, Outcome, Pick};
 use crate::rules::Rules;
 use crate::seat::{self, SeatNumber};
+use crate::strategy::Key;
 use crate::suspects::Suspects;
 use crate::table::Table;
 use crate::thread::{self, Read};
@@ -111,6 +112,10 @@ impl Shared {
         };
         let local = Local {
             table: Arc::clone(&shown),
+            entries: Arc::clone(&shown.entries),
+            sets: Arc::clone(&shown.sets),
+            cursors: cursors(shown.sets.len()),
+            quick: shown.quick(counts.is_some()),
             counts,
             peers,
             suspects: Arc::clone(&self.suspects),
@@ -138,6 +143,13 @@ impl Shared {
         local
     }
 
+    /// Picks from what this thread has read, wherever a share of it is.
+    #[inline(never)]
+    pub(crate) fn pick_at_seat(&self, key: Option<Key>) -> Option<Pick> {
+        let version = self.version.load(Ordering::Acquire);
+        thread::pick(self.seat.get(), version, key, false)
+    }
+
     #[cold]
     pub(crate) fn pick_slowly(&self, options: &Options<'_>) -> Result<Pick, NoneAvailable> {
         let mut attended = false;
@@ -160,8 +172,8 @@ impl Shared {
                 continue;
             }
             if options.is_plain() {
-                let (seat, strategy) = (self.seat.get(), &self.rules.strategy);
-                if let Some(pick) = thread::quick(seat, version, strategy, options.key, true) {
+                let seat = self.seat.get();
+                if let Some(pick) = thread::pick(seat, version, options.key, true) {
                     return Ok(pick);
                 }
             }

@@ -14,11 +14,23 @@ pub(crate) struct Slots<T> {
     chunks: [OnceLock<Box<[T]>>; CHUNKS],
 }
 
-impl<T> Default for Slots<T> {
-    fn default() -> Self {
+impl<T> Slots<T> {
+    pub(crate) const fn new() -> Self {
         Self {
             chunks: [const { OnceLock::new() }; CHUNKS],
         }
+    }
+
+    /// All that have been made.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        let made = self.chunks.iter().filter_map(OnceLock::get);
+        made.flat_map(|chunk| chunk.iter())
+    }
+}
+
+impl<T> Default for Slots<T> {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::maglev::Owners;
 use crate::node::{Node, Place};
 
 /// One node of a table. Where its counts are stands beside the pointer, so that comparing two nodes
@@ -35,13 +36,32 @@ pub(crate) struct Set {
     pub(crate) label: String,
 }
 
-/// What a strategy needs beside the nodes.
+/// How one of a set is chosen: the strategy, and what it needs beside the nodes.
 #[derive(Debug)]
 pub(crate) enum Plan {
-    None,
+    Random,
+    InTurn,
     /// Vose's alias method: take the place itself below the threshold, else the other one.
-    Alias(Box<[(u32, u32)]>),
-    Maglev(Arc<[u32]>),
+    Alias(Arc<[(u32, u32)]>),
+    Maglev(Owners),
+    /// The better one of two.
+    OfTwo {
+        latency: bool,
+    },
+    /// By the user's own code.
+    Custom,
+}
+
+/// How a node is chosen where that takes a few steps only: all are one set, there is nothing to
+/// count, and no look at the clock or at probes.
+#[derive(Debug)]
+pub(crate) enum Quick {
+    Random { len: u32 },
+    InTurn { len: u32 },
+    Alias(Arc<[(u32, u32)]>),
+    Narrow(Arc<[u16]>),
+    Wide(Arc<[u32]>),
+    No,
 }
 
 /// Why nodes are not in the sets.
@@ -58,12 +78,12 @@ pub(crate) struct Absent {
 /// The nodes of a service at one moment, arranged for picking.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    pub(crate) entries: Box<[Entry]>,
+    pub(crate) entries: Arc<[Entry]>,
     /// Those that the directory keeps for when no live one answers.
     pub(crate) fallback: Box<[Entry]>,
     /// Those that one call may try.
     pub(crate) probes: Box<[Entry]>,
-    pub(crate) sets: Box<[Set]>,
+    pub(crate) sets: Arc<[Set]>,
     /// Number of live nodes, filtered or not.
     pub(crate) live: usize,
     /// When it is to be built again though nothing was published.
@@ -76,6 +96,21 @@ pub(crate) struct Table {
 }
 
 impl Table {
+    pub(crate) fn quick(&self, counts: bool) -> Quick {
+        let [set] = &*self.sets else {
+            return Quick::No;
+        };
+        match &set.plan {
+            _ if counts || self.troubled => Quick::No,
+            Plan::Random => Quick::Random { len: set.len },
+            Plan::InTurn => Quick::InTurn { len: set.len },
+            Plan::Alias(table) => Quick::Alias(Arc::clone(table)),
+            Plan::Maglev(Owners::Narrow(owners)) => Quick::Narrow(Arc::clone(owners)),
+            Plan::Maglev(Owners::Wide(owners)) => Quick::Wide(Arc::clone(owners)),
+            Plan::OfTwo { .. } | Plan::Custom => Quick::No,
+        }
+    }
+
     /// The entry at `index`: entries, then fallback, then probes.
     pub(crate) fn entry(&self, index: u32) -> Option<&Entry> {
         let index = index as usize;

@@ -640,6 +640,60 @@ fn what_a_thread_kept_is_let_go_when_its_balancer_is() {
 }
 
 #[test]
+fn what_a_thread_kept_is_let_go_when_it_ends() {
+    for strategy in [Strategy::Random, Strategy::P2cEwma] {
+        let stage = Stage::of(strategy, 3);
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| drop((stage.pick(), stage.pick())));
+            thread.join().expect("picks");
+        });
+        let kept = Arc::downgrade(stage.balancer.nodes()[0].instance());
+        drop(stage);
+        assert!(kept.upgrade().is_none());
+    }
+}
+
+#[test]
+fn any_number_of_balancers_is_picked_from_in_any_order() {
+    let strategies = [Strategy::Random, Strategy::RoundRobin, Strategy::LeastConn];
+    let strategies = strategies.iter().cycle().take(21);
+    let stages: Vec<(Stage, HashSet<String>)> = strategies
+        .enumerate()
+        .map(|(number, strategy)| {
+            let ids: Vec<String> = (0..3).map(|node| format!("{number}-{node}")).collect();
+            let nodes = ids.iter().map(|id| Arc::new(named(id))).collect();
+            let mut rules = Rules::new().with_strategy(strategy.clone());
+            rules.count = number % 2 == 0;
+            (Stage::new(rules, nodes), ids.into_iter().collect())
+        })
+        .collect();
+    for round in 0..4 {
+        let mut picks: Vec<Pick> = Vec::new();
+        for (stage, ids) in &stages {
+            let three: Vec<Pick> = (0..3).map(|_| stage.pick()).collect();
+            let found: HashSet<String> = three
+                .iter()
+                .map(|pick| pick.node().id().to_string())
+                .collect();
+            assert!(found.is_subset(ids), "{found:?} of {ids:?}");
+            if matches!(stage.balancer.rules().strategy, Strategy::RoundRobin) {
+                assert_eq!(found.len(), 3, "round {round}: {found:?}");
+            }
+            picks.extend(three);
+        }
+        picks.rotate_left(round * 20);
+        drop(picks);
+    }
+    for (stage, _) in &stages {
+        let shown = stage.balancer.explain();
+        assert!(
+            shown.nodes.iter().all(|node| node.in_flight == 0),
+            "{shown:?}"
+        );
+    }
+}
+
+#[test]
 fn an_extension_stays_with_the_node_until_its_address_changes() {
     let stage = Stage::of(Strategy::Random, 1);
     assert_eq!(stage.pick().node().extension(|| 7_u32), Some(&7));

@@ -1,5 +1,6 @@
 //! The faults of calls, each with its bound.
 
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -145,6 +146,36 @@ async fn until_ejected(client: &waypost_client::Client, node: usize) {
         );
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
+}
+
+#[tokio::test]
+async fn who_is_ejected_and_what_retries_are_left_is_measured() {
+    let recorder = DebuggingRecorder::new();
+    let _local = metrics::set_default_local_recorder(&recorder);
+    let (nodes, stage) = nodes(4, true).await;
+    nodes[0].does(Does::Status(503));
+    let rules = Rules::new().with_strategy(Strategy::RoundRobin);
+    let client = stage.builder().rules(rules).build().expect("client");
+    until_ejected(&client, 0).await;
+    let snapshotter = recorder.snapshotter();
+    let begun = Instant::now();
+    let left = loop {
+        // A look at it takes what was measured away.
+        let seen = snapshotter.snapshot().into_vec();
+        let gauge = |name: &str| {
+            seen.iter().find_map(|(key, _, _, value)| match value {
+                DebugValue::Gauge(value) if key.key().name() == name => Some(value.into_inner()),
+                _ => None,
+            })
+        };
+        if gauge("waypost_ejected_nodes") == Some(1.0) {
+            break gauge("waypost_retry_budget_remaining").expect("measured");
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "it is not told");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    // Three a second are kept for ten seconds.
+    assert!((1.0..=35.0).contains(&left), "{left}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
