@@ -31,7 +31,8 @@ pub(crate) struct Options {
     /// Print the names of the cases instead of running them.
     #[arg(long)]
     list: bool,
-    /// Run only test programs whose name contains this (`plugins/etcd`, `tests/faults`).
+    /// Run only the test program of this name (`tests/faults`), else those whose name contains it
+    /// (`plugins/etcd`).
     #[arg(long)]
     only: Option<String>,
     /// Run only cases whose name contains this.
@@ -68,9 +69,11 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     step("images", begun);
     let built = build(&["test", "--workspace", "--all-features", "--no-run"])?;
     step("build", begun);
+    let only = options.only.as_deref();
+    let is_a_name = only.is_some_and(|only| built.iter().any(|built| built.name == only));
     let wanted = |built: &&Built| {
-        let only = options.only.as_deref();
-        built.is_test && only.is_none_or(|part| built.name.contains(part))
+        let is_meant = |only: &str| built.name == only || !is_a_name && built.name.contains(only);
+        built.is_test && only.is_none_or(is_meant)
     };
     let programs: Vec<&Built> = built.iter().filter(wanted).collect();
     if options.list {
