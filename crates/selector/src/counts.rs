@@ -224,6 +224,13 @@ impl Counts {
         }
     }
 
+    /// A call to `place` was answered and goes on: its latency is known, and it is under way still.
+    pub(crate) fn answered(&self, place: Place, nanoseconds: u64, now: u32) {
+        if let Some(cell) = self.known(place) {
+            self.succeeded(cell, nanoseconds, now);
+        }
+    }
+
     fn succeeded(&self, cell: &Cell, nanoseconds: u64, now: u32) {
         let sample = (nanoseconds as f32 / 1000.0).max(0.001);
         cell.measure(sample, now);

@@ -98,6 +98,10 @@ const AHEAD: u64 = 1 << 16;
 const INDEX_SHIFT: u32 = TIME_SHIFT + TIME_BITS;
 
 impl Word {
+    fn untimed(self) -> Self {
+        Self(NonZeroU64::MIN | (self.0.get() & !(TIMES << TIME_SHIFT)))
+    }
+
     /// `started` is 0 where the time of the call is not taken.
     #[inline(always)]
     pub(crate) fn new(index: u32, started: u64) -> Self {
@@ -212,6 +216,18 @@ impl Pick {
         Why::of(self.local(), self.word.index(), self.is_probe())
     }
 
+    /// Tells that the answer has begun, where it goes on for long: a stream that stays open for an hour
+    /// is no slow answer. Its latency is taken now; the call stays under way until it is marked.
+    pub fn answered(&mut self) {
+        let local = self.local();
+        if let Some(counts) = local.counts.as_ref().filter(|_| self.word.is_timed()) {
+            let now = local.clock.now();
+            let place = local.entry(self.word.index()).place;
+            counts.answered(place, self.word.took(now), ticks(now));
+            self.word = self.word.untimed();
+        }
+    }
+
     /// Tells what became of the call.
     #[inline]
     pub fn mark(mut self, outcome: Outcome) {
@@ -320,5 +336,7 @@ mod tests {
             assert_eq!(word.took(started.saturating_sub(1000)), 1, "a clock behind");
         }
         assert!(!Word::new(7, 0).is_timed());
+        let untimed = Word::new(7, 1 << 40).untimed();
+        assert!(!untimed.is_timed() && untimed.index() == 7);
     }
 }

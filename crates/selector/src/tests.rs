@@ -211,6 +211,34 @@ fn p2c_ewma_shuns_the_slow_and_the_fast_failing_and_forgives() {
 }
 
 #[test]
+fn an_answer_that_goes_on_for_long_is_no_slow_one_but_under_way() {
+    let stage = Stage::of(Strategy::P2cEwma, 2);
+    let mut streams = Vec::new();
+    for _ in 0..20 {
+        let mut pick = stage.pick();
+        stage.pass(10);
+        pick.answered();
+        streams.push(pick);
+    }
+    let seen = || {
+        let nodes = stage.balancer.explain().nodes;
+        let under_way: u32 = nodes.iter().map(|node| node.in_flight).sum();
+        let latencies: Vec<f32> = nodes.iter().map(|node| node.latency).collect();
+        (under_way, latencies)
+    };
+    let (under_way, before) = seen();
+    assert_eq!(under_way, 20);
+    for latency in &before {
+        assert!((9_000.0..=11_000.0).contains(latency), "{before:?}");
+    }
+    stage.pass(1_000_000);
+    for pick in streams {
+        pick.mark(Outcome::SUCCESS);
+    }
+    assert_eq!(seen(), (0, before));
+}
+
+#[test]
 fn a_key_finds_its_node_again_whoever_comes_and_goes() {
     let stage = Stage::of(Strategy::ConsistentHash, 10);
     let of = |key: u32| {
