@@ -212,11 +212,20 @@ impl Call<'_> {
         Ok(self.answer(got.response, got.pick, got.outcome))
     }
 
-    fn answer(&self, response: Response<Held>, pick: Pick, outcome: Outcome) -> Response<Answer> {
+    fn answer(
+        &self,
+        response: Response<Held>,
+        mut pick: Pick,
+        outcome: Outcome,
+    ) -> Response<Answer> {
         let node = NodeOf::new(pick.shared_node(), self.attempts.started());
         let grpc = self.plan.any().grpc;
         let mut response = response.map(|held| match held {
-            Held::Live(body, lease) => Answer::new(body, lease, pick, outcome, grpc, self.bound),
+            Held::Live(body, lease) => {
+                // How long its body takes may be the caller's wish, or its slowness.
+                pick.answered();
+                Answer::new(body, lease, pick, outcome, grpc, self.bound)
+            }
             Held::Whole(bytes) => {
                 pick.mark(outcome);
                 Answer::full(bytes)

@@ -1,8 +1,8 @@
 //! The faults of calls, each with its bound.
 
-use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use std::time::Duration;
 
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use tokio::time::Instant;
 
 use waypost_client::{CallOptions, ErrorKind};
@@ -145,6 +145,26 @@ async fn until_ejected(client: &waypost_client::Client, node: usize) {
             "it is not ejected"
         );
         tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_takes_its_time_makes_no_slow_node() {
+    for grpc in [false, true] {
+        let (nodes, stage) = nodes(1, grpc).await;
+        let slow = Duration::from_secs(1);
+        nodes[0].does(Does::SlowBody(slow));
+        let client = stage.client();
+        for _ in 0..2 {
+            let done = match grpc {
+                true => unary(&client, HELLO, CallOptions::new()).await,
+                false => send(&client, get("/hello")).await,
+            };
+            assert!(done.is_fine() && done.took >= slow, "{done:?}");
+        }
+        let latency = client.explain(SERVICE).expect("called").nodes[0].latency;
+        let latency = Duration::from_secs_f32(latency / 1e6);
+        assert!(latency < slow / 2, "{latency:?}, gRPC: {grpc}");
     }
 }
 

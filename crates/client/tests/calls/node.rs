@@ -33,6 +33,8 @@ pub(crate) enum Does {
     HangInBody,
     /// Answers after a while.
     Slow(Duration),
+    /// Sends a head at once, and the rest after a while.
+    SlowBody(Duration),
 }
 
 /// What is counted.
@@ -219,13 +221,24 @@ fn body(what: Does, sent: Bytes, grpc: bool, status: u16) -> Body {
         let frames = futures_util::StreamExt::chain(first, futures_util::stream::pending());
         return StreamBody::new(frames).boxed_unsync();
     }
+    let said = if status == 200 { sent } else { "no".into() };
+    let mut frames = vec![Ok(Frame::data(said.clone()))];
     if grpc {
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", HeaderValue::from_static("0"));
-        let frames = [Ok(Frame::data(sent)), Ok(Frame::trailers(trailers))];
-        return StreamBody::new(futures_util::stream::iter(frames)).boxed_unsync();
+        frames.push(Ok(Frame::trailers(trailers)));
     }
-    let said = if status == 200 { sent } else { "no".into() };
+    let frames = futures_util::stream::iter(frames);
+    if let Does::SlowBody(time) = what {
+        let late = async move {
+            tokio::time::sleep(time).await;
+            frames
+        };
+        return StreamBody::new(futures_util::FutureExt::flatten_stream(late)).boxed_unsync();
+    }
+    if grpc {
+        return StreamBody::new(frames).boxed_unsync();
+    }
     Full::new(said).boxed_unsync()
 }
 
