@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
+use metrics::Gauge;
 use serde_json::{Value, json};
 
 /// Counts of one service, for `/stats`.
@@ -14,14 +15,18 @@ pub(crate) struct Counters {
     pub(crate) failed: AtomicU64,
     pub(crate) panics: AtomicU64,
     pub(crate) in_flight: AtomicU64,
+    /// The same, for the recorder.
+    pub(crate) gauge: Gauge,
     /// Whether peers are told to open no further requests on their connections.
     pub(crate) leaving: AtomicBool,
 }
 
 impl Counters {
     pub(crate) fn new(service: &str) -> Self {
+        let service: Arc<str> = service.into();
         Self {
-            service: service.into(),
+            gauge: metrics::gauge!("waypost_server_requests_in_flight", "service" => Arc::clone(&service)),
+            service,
             requests: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             panics: AtomicU64::new(0),
@@ -34,7 +39,7 @@ impl Counters {
     pub(crate) fn panicked(&self, what: &str) {
         let service = &self.service;
         self.panics.fetch_add(1, Relaxed);
-        metrics::counter!("waypost_server_panics_total", "service" => service.to_string())
+        metrics::counter!("waypost_server_panics_total", "service" => Arc::clone(service))
             .increment(1);
         tracing::error!(%service, panic = what, "a handler panicked");
     }

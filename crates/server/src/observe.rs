@@ -103,8 +103,7 @@ impl Taken {
         counters.requests.fetch_add(1, Relaxed);
         counters.in_flight.fetch_add(1, Relaxed);
         let service = &*counters.service;
-        metrics::gauge!("waypost_server_requests_in_flight", "service" => service.to_owned())
-            .increment(1.0);
+        counters.gauge.increment(1.0);
         let route = request.extensions().get::<MatchedPath>().cloned();
         let shown = route.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
         let grpc = fault::is_grpc(request);
@@ -162,12 +161,10 @@ impl Drop for Taken {
         };
         self.counters.in_flight.fetch_sub(1, Relaxed);
         self.counters.failed.fetch_add(u64::from(failed), Relaxed);
-        let service = self.counters.service.to_string();
-        metrics::gauge!("waypost_server_requests_in_flight", "service" => service.clone())
-            .decrement(1.0);
+        self.counters.gauge.decrement(1.0);
         metrics::histogram!(
             "waypost_server_request_duration_seconds",
-            "service" => service,
+            "service" => Arc::clone(&self.counters.service),
             "endpoint" => self.endpoint(),
             "protocol" => protocol,
             "code" => code,
