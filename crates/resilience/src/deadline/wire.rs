@@ -193,18 +193,34 @@ impl Deadline {
 
     /// The same, for who has read the clock already.
     pub fn write_to_at(self, headers: &mut HeaderMap, now: Instant) {
+        self.write_micro_at(headers, now);
+        self.write_grpc_at(headers, now);
+    }
+
+    /// Writes what is left at `now` for who speaks HTTP as go-micro does: `Timeout` alone.
+    pub fn write_micro_at(self, headers: &mut HeaderMap, now: Instant) {
+        headers.insert(TIMEOUT, passing(number(self.nanoseconds_at(now), None)));
+    }
+
+    /// Writes what is left at `now` for who speaks gRPC: `grpc-timeout` alone.
+    pub fn write_grpc_at(self, headers: &mut HeaderMap, now: Instant) {
+        let left = to_grpc_timeout(self.nanoseconds_at(now));
+        headers.insert(GRPC_TIMEOUT, passing(left));
+    }
+
+    fn nanoseconds_at(self, now: Instant) -> u64 {
         let left = self.remaining_at(now).max(Duration::from_nanos(1));
         // FAR bounds what is left; an instant made by others may be further away.
         let nanoseconds = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
-        let nanoseconds = nanoseconds.min(i64::MAX.unsigned_abs());
-        let (mut micro, mut grpc) = (number(nanoseconds, None), to_grpc_timeout(nanoseconds));
-        // No two requests say the same: in HTTP/2's table of headers it would only be in the way of
-        // what is said again, on both sides.
-        micro.set_sensitive(true);
-        grpc.set_sensitive(true);
-        headers.insert(TIMEOUT, micro);
-        headers.insert(GRPC_TIMEOUT, grpc);
+        nanoseconds.min(i64::MAX.unsigned_abs())
     }
+}
+
+/// No two requests say the same: in HTTP/2's table of headers it would only be in the way of what is
+/// said again, on both sides.
+fn passing(mut value: HeaderValue) -> HeaderValue {
+    value.set_sensitive(true);
+    value
 }
 
 fn bad(
