@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HOST;
-use http::uri::{Parts, Scheme};
+use http::response::Parts;
+use http::uri::{Parts as UriParts, Scheme};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
@@ -31,6 +32,9 @@ use crate::version::Version;
 /// to be closed.
 const LINES: usize = 4;
 
+/// Headers that an attempt adds to the call's own: the host, two of the deadline, one of the trace.
+const ADDED: usize = 4;
+
 /// One attempt's end.
 pub(crate) struct Tried {
     pub(crate) node: Arc<Node>,
@@ -43,7 +47,8 @@ pub(crate) struct Tried {
 
 /// An answer, and what its head says of the node.
 struct Got {
-    response: Response<Held>,
+    response: Parts,
+    held: Held,
     pick: Pick,
     outcome: Outcome,
 }
@@ -66,25 +71,27 @@ impl Call<'_> {
         pick: Pick,
         now: Instant,
     ) -> Result<Response<Answer>, Box<Tried>> {
-        let response = match self.tried_on(&pick, now).await {
-            Ok(response) => response,
+        let (response, held) = match self.tried_on(&pick, now).await {
+            Ok(answered) => answered,
             Err(error) => return Err(Box::new(Tried::broken(pick, error))),
         };
         let grpc = self.plan.any().grpc;
-        let judged = Judged::of_head(response.status(), response.headers(), grpc);
+        let judged = Judged::of_head(response.status, &response.headers, grpc);
+        let got = Got {
+            response,
+            held,
+            pick,
+            outcome: judged.outcome,
+        };
         if judged.code < code::BAD_REQUEST {
-            return Ok(self.answer(response, pick, judged.outcome));
+            return Ok(self.answer(got));
         }
         Err(Box::new(Tried {
-            node: pick.shared_node(),
+            node: got.pick.shared_node(),
             sent: Sent::Answered,
             code: judged.code,
             wish: judged.wish,
-            result: Ok(Got {
-                response,
-                pick,
-                outcome: judged.outcome,
-            }),
+            result: Ok(got),
         }))
     }
 
@@ -104,7 +111,7 @@ impl Call<'_> {
     }
 
     /// Sends, and waits for the answer's head, or for all of it where that is how it is read.
-    async fn tried_on(&mut self, pick: &Pick, begun: Instant) -> Result<Response<Held>> {
+    async fn tried_on(&mut self, pick: &Pick, begun: Instant) -> Result<(Parts, Held)> {
         let (node, mut now) = (pick.node(), begun);
         let mut lease = match self
             .route
@@ -139,7 +146,10 @@ impl Call<'_> {
                 }
                 Ok(response) => {
                     return match head.reading {
-                        Reading::Passed => Ok(response.map(|body| Held::Live(body, lease))),
+                        Reading::Passed => {
+                            let (response, body) = response.into_parts();
+                            Ok((response, Held::Live(body, lease)))
+                        }
                         Reading::Message { protocol, largest } => {
                             Box::pin(whole(protocol, largest, response, lease, limit)).await
                         }
@@ -179,8 +189,17 @@ impl Call<'_> {
         let route = self.route;
         let mut request = Request::new(self.body.take(head.skip, !head.grpc));
         *request.method_mut() = head.method.clone();
-        *request.headers_mut() = head.headers.clone();
-        let mut uri = Parts::default();
+        if head.version == Version::Two {
+            *request.version_mut() = http::Version::HTTP_2;
+        }
+        let headers = request.headers_mut();
+        // Room for what is added below, so that it need not be moved then.
+        headers.reserve(head.headers.len() + ADDED);
+        for (name, value) in &head.headers {
+            headers.append(name, value.clone());
+        }
+        self.context.write_to(headers, self.attempts.number());
+        let mut uri = UriParts::default();
         uri.path_and_query = Some(head.path.clone());
         match head.version {
             Version::One => {
@@ -188,39 +207,33 @@ impl Call<'_> {
                     Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
                     None => head.headers.get(HOST).cloned(),
                 };
-                let host = host.unwrap_or_else(|| route.host.clone());
-                request.headers_mut().insert(HOST, host);
+                headers.insert(HOST, host.unwrap_or_else(|| route.host.clone()));
             }
             Version::Two => {
-                *request.version_mut() = http::Version::HTTP_2;
                 let tls = route.settings.connector.is_sealed();
                 uri.scheme = Some(if tls { Scheme::HTTPS } else { Scheme::HTTP });
                 let authority = head.authority.as_ref().unwrap_or(&route.authority);
                 uri.authority = Some(authority.clone());
             }
         }
+        // In both: go-micro's services read their own header, also over gRPC.
+        limit.write_to_at(headers, now);
         *request.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
-        limit.write_to_at(request.headers_mut(), now);
-        let number = self.attempts.number();
-        self.context.write_to(request.headers_mut(), number);
         request
     }
 
     /// Makes this what the call ends with.
     pub(crate) fn end(&self, tried: Tried) -> Result<Response<Answer>> {
         let got = tried.result?;
-        Ok(self.answer(got.response, got.pick, got.outcome))
+        Ok(self.answer(got))
     }
 
-    fn answer(
-        &self,
-        response: Response<Held>,
-        mut pick: Pick,
-        outcome: Outcome,
-    ) -> Response<Answer> {
+    fn answer(&self, got: Got) -> Response<Answer> {
+        let (mut response, mut pick, outcome) = (got.response, got.pick, got.outcome);
         let node = NodeOf::new(pick.shared_node(), self.attempts.started());
+        response.extensions.insert(node);
         let grpc = self.plan.any().grpc;
-        let mut response = response.map(|held| match held {
+        let answer = match got.held {
             Held::Live(body, lease) => {
                 // How long its body takes may be the caller's wish, or its slowness.
                 pick.answered();
@@ -230,9 +243,8 @@ impl Call<'_> {
                 pick.mark(outcome);
                 Answer::full(bytes)
             }
-        });
-        response.extensions_mut().insert(node);
-        response
+        };
+        Response::from_parts(response, answer)
     }
 }
 
@@ -274,7 +286,7 @@ impl Tried {
     pub(crate) fn discard(self) {
         if let Ok(got) = self.result {
             got.pick.mark(got.outcome);
-            if let Held::Live(body, lease) = got.response.into_body()
+            if let Held::Live(body, lease) = got.held
                 && let Line::One(owned) = lease.line
             {
                 discard(body, owned);
@@ -311,13 +323,14 @@ async fn whole(
     response: Response<Incoming>,
     lease: Lease,
     limit: Deadline,
-) -> Result<Response<Held>> {
+) -> Result<(Parts, Held)> {
     let answer = message::read(protocol, largest, response, lease);
     let answer = timeout_at(limit.at(), answer).await.unwrap_or_else(|_| {
         let error = Error::new(ErrorKind::Timeout, "the answer did not end in time");
         Err(error.with_sent(Sent::Maybe))
     })?;
-    Ok(answer.map(Held::Whole))
+    let (response, bytes) = answer.into_parts();
+    Ok((response, Held::Whole(bytes)))
 }
 
 /// What the end of an attempt means, for the call and for the node.

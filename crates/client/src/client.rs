@@ -23,6 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::grpc::GrpcChannel;
 use crate::http::HttpClient;
 use crate::layers::{self, CallService, Wrapper};
+use crate::names::ByName;
 use crate::options::CallOptions;
 use crate::pools::Pools;
 use crate::route::Route;
@@ -53,7 +54,7 @@ struct Shared {
     directory: Directory,
     settings: Arc<Settings>,
     pools: Arc<Pools>,
-    routes: RwLock<HashMap<Box<str>, Arc<Route>>>,
+    routes: RwLock<HashMap<Box<str>, Arc<Route>, ByName>>,
     /// Whoever opens a route holds it, so that one route is opened once.
     opening: tokio::sync::Mutex<()>,
 }

@@ -141,10 +141,15 @@ fn service_of(parts: &Parts) -> Result<&str> {
             parts.uri.to_string()
         )));
     }
-    if authority.port().is_some() || authority.as_str().contains('@') {
+    let name = authority.as_str();
+    // Of a plain name all is host; else the crate looks where its host is.
+    if !name.bytes().any(|byte| matches!(byte, b':' | b'@' | b'[')) {
+        return Ok(name);
+    }
+    if authority.port().is_some() || name.contains('@') {
         return Err(Error::config(format!(
             "{:?} names more than a service; http://service-name/path is needed",
-            authority.as_str()
+            name
         )));
     }
     Ok(authority.host())

@@ -26,6 +26,7 @@ mod grpc;
 mod http;
 mod layers;
 mod meter;
+mod names;
 mod node_of;
 mod options;
 mod peer;

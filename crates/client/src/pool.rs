@@ -22,8 +22,11 @@ use crate::version::Version;
 /// Sweeps within a ttl.
 const SWEEPS: u32 = 4;
 
-/// How long nothing was sent over an HTTP/2 connection that is looked at before it is used.
+/// How long a connection was not used that is looked at before it is used again: the look is a
+/// system call. In a stream of calls there is none, and one that ends then has ended under a call.
 const QUIET: Duration = Duration::from_micros(100);
+/// The same for HTTP/2, whose task always reads and learns of an end by itself.
+const QUIET_TWO: Duration = Duration::from_millis(1);
 
 /// How connections are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +60,7 @@ struct Idle {
     connection: One,
     /// The last sweep before it became idle.
     since: u32,
+    used: Instant,
 }
 
 /// The HTTP/2 connection.
@@ -153,18 +157,21 @@ impl Pool {
     /// A connection that is ready now, without a wait.
     pub(crate) fn ready(self: &Arc<Self>, version: Version, now: Instant) -> Option<Lease> {
         match version {
-            Version::One => self.ready_one(),
+            Version::One => self.ready_one(now),
             Version::Two => self.shared_two(now).map(Lease::again),
         }
     }
 
-    fn ready_one(self: &Arc<Self>) -> Option<Lease> {
+    fn ready_one(self: &Arc<Self>, now: Instant) -> Option<Lease> {
         // Only while nobody waits for a place is one to be had here.
         self.places.try_acquire().ok()?.forget();
         let place = Place(Arc::clone(self));
         loop {
             let idle = locked(&self.idle).pop()?;
-            if idle.connection.ear.hears_the_end() {
+            let is_quiet = now.saturating_duration_since(idle.used) > QUIET;
+            if idle.connection.sender.is_closed()
+                || (is_quiet && idle.connection.ear.hears_the_end())
+            {
                 continue;
             }
             if !idle.connection.sender.is_ready() {
@@ -248,7 +255,7 @@ impl Pool {
     fn shared_two(&self, now: Instant) -> Option<Two> {
         let mut shared = locked(&self.two);
         let two = shared.as_mut()?;
-        let is_quiet = now.saturating_duration_since(two.used) > QUIET;
+        let is_quiet = now.saturating_duration_since(two.used) > QUIET_TWO;
         if two.sender.is_closed() || (is_quiet && two.ear.hears_the_end()) {
             *shared = None;
             return None;
@@ -293,6 +300,11 @@ impl Owned {
         }
         let since = place.0.swept.load(Ordering::Relaxed);
         // Before the place is free, so that who takes the place finds it.
-        locked(&place.0.idle).push(Idle { connection, since });
+        let used = Instant::now();
+        locked(&place.0.idle).push(Idle {
+            connection,
+            since,
+            used,
+        });
     }
 }

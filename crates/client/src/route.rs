@@ -185,11 +185,15 @@ impl Route {
             is_tied: options.is_some_and(|one| one.key.is_some()),
             bound: if head.whole { Some(deadline) } else { given },
         };
-        let result = call.run(begun).await.map_err(|error| {
-            error.of_call(self.service.as_str(), endpoint, call.attempts.started())
-        });
+        let result = call.run(begun).await;
         self.meter.call(&result, begun);
-        result
+        match result {
+            Ok(answer) => Ok(answer),
+            Err(error) => {
+                let attempts = call.attempts.started();
+                Err(error.of_call(self.service.as_str(), endpoint, attempts))
+            }
+        }
     }
 
     /// Asks the registry for the nodes now; where it does not tell, those that are known stay.

@@ -18,6 +18,7 @@ mod turn;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -33,11 +34,14 @@ struct Arguments {
     /// Print one JSON object instead of tables.
     #[arg(long)]
     json: bool,
-    /// Rounds, in each of which everybody has two turns.
-    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(3..))]
+    /// Rounds, in each of which everybody has two turns; fewer, but three, where time is up before.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(3..))]
     rounds: u32,
+    /// Minutes after which no round begins.
+    #[arg(long, default_value_t = 3.5)]
+    minutes: f64,
     /// Calls a turn.
-    #[arg(long, default_value_t = 40_000, value_parser = clap::value_parser!(u64).range(1_000..))]
+    #[arg(long, default_value_t = 15_000, value_parser = clap::value_parser!(u64).range(1_000..))]
     calls: u64,
     /// Only these, by name.
     #[arg(long, value_enum, value_delimiter = ',')]
@@ -90,7 +94,8 @@ fn compare(arguments: &Arguments) -> Result<bool> {
         false => arguments.only.clone(),
     };
     let begun = load();
-    let shown = rounds::run(&modes, arguments.rounds as usize, arguments.calls)?;
+    let until = Instant::now() + Duration::try_from_secs_f64(arguments.minutes * 60.0)?;
+    let shown = rounds::run(&modes, arguments.rounds as usize, arguments.calls, until)?;
     let report = Report {
         load: [begun, load()],
         goals: goals::of(&shown),

@@ -3,12 +3,17 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
+use std::time::Instant;
+
 use anyhow::{Context, Result, bail};
 use waypost_figures::{Series, cpus};
 
 use crate::mode::Mode;
 use crate::serve::Addresses;
 use crate::turn::Turn;
+
+/// Rounds that are needed to say anything.
+const FEWEST: usize = 3;
 
 /// All turns of one mode: by round, on the way down and on the way up.
 #[derive(Debug)]
@@ -102,7 +107,7 @@ fn turn(mode: Mode, cpu: usize, calls: u64, addresses: &Addresses) -> Result<Tur
 }
 
 /// Everybody's turns.
-pub(crate) fn run(modes: &[Mode], rounds: usize, calls: u64) -> Result<Vec<Shown>> {
+pub(crate) fn run(modes: &[Mode], rounds: usize, calls: u64, until: Instant) -> Result<Vec<Shown>> {
     let [client, server] = cpus()?[..] else {
         bail!("two CPUs are needed: one for the servers, one for who calls");
     };
@@ -113,6 +118,10 @@ pub(crate) fn run(modes: &[Mode], rounds: usize, calls: u64) -> Result<Vec<Shown
     };
     let mut shown: Vec<Shown> = modes.iter().map(none).collect();
     for round in 1..=rounds {
+        if round > FEWEST && Instant::now() > until {
+            eprintln!("time is up");
+            break;
+        }
         eprintln!("round {round} of {rounds}");
         let take = |one: &mut Shown, pass: usize| -> Result<()> {
             let turn = turn(one.mode, client, calls, &servers.addresses)?;

@@ -13,6 +13,9 @@ use waypost_figures::thread_cpu;
 use crate::mode::Mode;
 use crate::{grpc, http, ours};
 
+/// Entries where there are many.
+const MANY: usize = 10_000;
+
 /// Calls in flight.
 pub(crate) const IN_FLIGHT: usize = 64;
 
@@ -42,25 +45,25 @@ pub(crate) fn run(mode: Mode, cpu: usize, calls: u64, servers: &[SocketAddr]) ->
         .build()?;
     let turn = runtime.block_on(async {
         match mode {
-            Mode::HttpRaw => take(http::raw(servers).await?, calls).await,
-            Mode::HttpPool => take(http::pooled(servers)?, calls).await,
-            Mode::HttpReqwest => take(http::reqwest(servers)?, calls).await,
-            Mode::HttpOurs => take(ours::http(servers, 3).await?, calls).await,
-            Mode::HttpOurs10k => take(ours::http(servers, 10_000).await?, calls).await,
-            Mode::GrpcChannel => take(grpc::channels(&servers[..1]).await?, calls).await,
-            Mode::GrpcThree => take(grpc::channels(servers).await?, calls).await,
-            Mode::GrpcBalance => take(grpc::balanced(servers)?, calls).await,
-            Mode::GrpcOurs => take(ours::grpc(servers, 3).await?, calls).await,
-            Mode::GrpcOurs10k => take(ours::grpc(servers, 10_000).await?, calls).await,
+            Mode::HttpRaw => take(http::raw(servers).await?, calls, 0).await,
+            Mode::HttpPool => take(http::pooled(servers)?, calls, 0).await,
+            Mode::HttpReqwest => take(http::reqwest(servers)?, calls, 0).await,
+            Mode::HttpOurs => take(ours::http(servers, 3).await?, calls, 3).await,
+            Mode::HttpOurs10k => take(ours::http(servers, MANY).await?, calls, MANY).await,
+            Mode::GrpcChannel => take(grpc::channels(&servers[..1]).await?, calls, 0).await,
+            Mode::GrpcThree => take(grpc::channels(servers).await?, calls, 0).await,
+            Mode::GrpcBalance => take(grpc::balanced(servers)?, calls, 0).await,
+            Mode::GrpcOurs => take(ours::grpc(servers, 3).await?, calls, 3).await,
+            Mode::GrpcOurs10k => take(ours::grpc(servers, MANY).await?, calls, MANY).await,
         }
     })?;
     println!("{}", serde_json::to_string(&turn)?);
     Ok(())
 }
 
-async fn take<C: Caller>(callers: Vec<C>, calls: u64) -> Result<Turn> {
-    // Connections are made, and what is made on first use.
-    let (callers, _) = rounds(callers, calls / 4).await?;
+async fn take<C: Caller>(callers: Vec<C>, calls: u64, entries: usize) -> Result<Turn> {
+    // Connections are made, and what is made on the first use of each entry.
+    let (callers, _) = rounds(callers, calls / 4 + 4 * entries as u64).await?;
     let (wall, cpu) = (Instant::now(), thread_cpu());
     let (_callers, mut took) = rounds(callers, calls).await?;
     let (cpu, wall) = (thread_cpu().saturating_sub(cpu), wall.elapsed());

@@ -216,3 +216,69 @@ async fn a_body_that_is_dropped_closes_its_connection() {
     .await;
     nothing_under_way(&client).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entries_that_name_one_address_share_its_connections() {
+    let nodes = [Node::http().await, Node::of(true).await];
+    let same = |node: &Node| vec![node.address.clone(); 40];
+    let [http, grpc] = [same(&nodes[0]), same(&nodes[1])];
+    let stage = Stage::new(http.iter().map(String::as_str)).await;
+    let client = stage.builder().pool_size(8).build().expect("client");
+    let calls = futures_util::stream::iter(0..2_000)
+        .map(|_| send(&client, get("/hello")))
+        .buffer_unordered(64);
+    assert!(calls.all(|done| std::future::ready(done.is_fine())).await);
+    let opened = nodes[0].counts.connections.load(Ordering::SeqCst);
+    assert!((1..=8).contains(&opened), "{opened} connections");
+    // All forty were picked, and each of them has those connections.
+    let stats = client.stats();
+    let open = nodes[0].counts.open.load(Ordering::SeqCst);
+    assert_eq!(stats[0].connections, vec![open; 40]);
+
+    let stage = Stage::new(grpc.iter().map(String::as_str)).await;
+    let client = stage.client();
+    let calls = futures_util::stream::iter(0..500)
+        .map(|_| unary(&client, HELLO, CallOptions::new()))
+        .buffer_unordered(64);
+    assert!(calls.all(|done| std::future::ready(done.is_fine())).await);
+    assert_eq!(nodes[1].counts.connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pool_goes_with_the_last_node_at_its_address() {
+    let nodes = [Node::http().await, Node::http().await];
+    let (one, other) = (nodes[0].address.as_str(), nodes[1].address.as_str());
+    let mut stage = Stage::new([one, one, other, other, other, other]).await;
+    let client = stage
+        .builder()
+        .pool_ttl(Duration::from_secs(600))
+        .build()
+        .expect("client");
+    for _ in 0..200 {
+        assert!(send(&client, get("/hello")).await.is_fine());
+    }
+    let open = || nodes[0].counts.open.load(Ordering::SeqCst);
+    let known = || {
+        client
+            .explain(crate::stage::SERVICE)
+            .expect("called")
+            .nodes
+            .len()
+    };
+    stage.leave(0).await;
+    until("it is gone", || known() == 5).await;
+    for _ in 0..200 {
+        assert!(send(&client, get("/hello")).await.is_fine());
+    }
+    assert!(open() > 0, "the other entry of that address still has them");
+    stage.leave(0).await;
+    until("it is gone", || known() == 4).await;
+    // Threads let go of what they picked from with their next pick.
+    until("they are closed", || {
+        let _ = client
+            .balancer(crate::stage::SERVICE)
+            .map(|one| one.pick(&waypost_selector::Options::new()).map(drop));
+        open() == 0
+    })
+    .await;
+}

@@ -202,14 +202,16 @@ impl Deadline {
         // FAR bounds what is left; an instant made by others may be further away.
         let nanoseconds = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
         let nanoseconds = nanoseconds.min(i64::MAX.unsigned_abs());
-        let (mut micro, mut grpc) = (number(nanoseconds, None), to_grpc_timeout(nanoseconds));
-        // No two requests say the same: in HTTP/2's table of headers it would only be in the way of
-        // what is said again, on both sides.
-        micro.set_sensitive(true);
-        grpc.set_sensitive(true);
-        headers.insert(TIMEOUT, micro);
-        headers.insert(GRPC_TIMEOUT, grpc);
+        headers.insert(TIMEOUT, passing(number(nanoseconds, None)));
+        headers.insert(GRPC_TIMEOUT, passing(to_grpc_timeout(nanoseconds)));
     }
+}
+
+/// No two requests say the same: in HTTP/2's table of headers it would only be in the way of what is
+/// said again, on both sides.
+fn passing(mut value: HeaderValue) -> HeaderValue {
+    value.set_sensitive(true);
+    value
 }
 
 fn bad(
