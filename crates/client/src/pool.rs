@@ -23,10 +23,9 @@ use crate::version::Version;
 const SWEEPS: u32 = 4;
 
 /// How long a connection was not used that is looked at before it is used again: the look is a
-/// system call. In a stream of calls there is none, and one that ends then has ended under a call.
+/// system call. In a stream of calls there is none, and one that ends then has ended under a call, or
+/// while its end was on the way, which no look would tell.
 const QUIET: Duration = Duration::from_micros(100);
-/// The same for HTTP/2, whose task always reads and learns of an end by itself.
-const QUIET_TWO: Duration = Duration::from_millis(1);
 
 /// How connections are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -255,7 +254,7 @@ impl Pool {
     fn shared_two(&self, now: Instant) -> Option<Two> {
         let mut shared = locked(&self.two);
         let two = shared.as_mut()?;
-        let is_quiet = now.saturating_duration_since(two.used) > QUIET_TWO;
+        let is_quiet = now.saturating_duration_since(two.used) > QUIET;
         if two.sender.is_closed() || (is_quiet && two.ear.hears_the_end()) {
             *shared = None;
             return None;
