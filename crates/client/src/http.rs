@@ -148,8 +148,7 @@ fn service_of(parts: &Parts) -> Result<&str> {
     }
     if authority.port().is_some() || name.contains('@') {
         return Err(Error::config(format!(
-            "{:?} names more than a service; http://service-name/path is needed",
-            name
+            "{name:?} names more than a service; http://service-name/path is needed",
         )));
     }
     Ok(authority.host())

@@ -18,10 +18,11 @@ mod turn;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use tokio::time::Instant;
 use waypost_figures::load;
 
 use crate::mode::Mode;

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use waypost_figures::{Series, cpus};
