@@ -1,6 +1,7 @@
 //! What an agent does that is a service which can be called.
 
 use std::io::Write as _;
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
@@ -14,6 +15,9 @@ use super::{Order, Report};
 
 /// Names the variable that makes an agent a service of its order's first node.
 pub const SERVES: &str = "WAYPOST_TEST_SERVES";
+
+/// How long an answer takes, so that some are under way whatever happens.
+const WORK: Duration = Duration::from_millis(20);
 
 /// Serves until the process is told to terminate or its input is closed; tells when it is live.
 ///
@@ -36,7 +40,7 @@ pub async fn serve(order: Order) -> Result<()> {
         .address("127.0.0.1:0")
         .without_admin()
         .stop_with(stop)
-        .serve(Router::new().route("/hello", get(|| async { "hello" })));
+        .serve(Router::new().route("/hello", get(hello)));
     let service = service.start().await?;
     let report = Report {
         node,
@@ -46,4 +50,9 @@ pub async fn serve(order: Order) -> Result<()> {
     };
     writeln!(std::io::stdout(), "{}", serde_json::to_string(&report)?)?;
     Ok(service.wait().await?)
+}
+
+async fn hello() -> &'static str {
+    tokio::time::sleep(WORK).await;
+    "hello"
 }
