@@ -40,7 +40,12 @@ pub(crate) struct Options {
 }
 
 /// Programs that mostly wait for a server's clock.
-const WAITING: &[&str] = &["tests/faults", "tests/clusters", "tests/random"];
+const WAITING: &[&str] = &[
+    "tests/faults",
+    "tests/clusters",
+    "tests/random",
+    "tests/calls",
+];
 /// So many of them run at once.
 const WAITING_AT_ONCE: usize = 3;
 /// The fault table of the first server.

@@ -4,8 +4,6 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
-use fastrand::Rng;
-
 use crate::clock::Clock;
 use crate::compare::Compare;
 use crate::counts::{Counts, ticks};
@@ -16,6 +14,7 @@ use crate::shared::Shared;
 use crate::strategy::Key;
 use crate::suspects::Suspects;
 use crate::table::{Entry, Plan, Quick, Set, Table};
+use crate::thread::random;
 
 /// What the picks of one thread from one table share.
 #[derive(Debug)]
@@ -35,23 +34,6 @@ pub(crate) struct Local {
     pub(crate) shared: Weak<Shared>,
     /// Where threads keep what is the balancer's.
     pub(crate) seat: u32,
-}
-
-thread_local! {
-    static RANDOM: Cell<Rng> = const { Cell::new(Rng::with_seed(0)) };
-}
-
-/// Gives this thread other random numbers than others have.
-pub(crate) fn seed() {
-    RANDOM.set(Rng::new());
-}
-
-#[inline(always)]
-fn random() -> u64 {
-    let mut random = RANDOM.replace(Rng::with_seed(0));
-    let bits = random.u64(..);
-    RANDOM.set(random);
-    bits
 }
 
 /// Where a thread stands with a balancer.

@@ -56,26 +56,26 @@ pub(crate) fn table<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> Owners
     // not depend on who else is there, nor on the order in which they were told.
     walks.sort_unstable_by_key(|walk| walk.rank);
     if count > usize::from(u16::MAX) {
-        Owners::Wide(fill(walks, size, u32::MAX, |index| index))
+        Owners::Wide(fill(walks, size, |index| index))
     } else {
-        Owners::Narrow(fill(walks, size, u16::MAX, |index| index as u16))
+        Owners::Narrow(fill(walks, size, |index| index as u16))
     }
 }
 
-/// `free` is no owner's index.
-fn fill<T: Copy + PartialEq>(
-    mut walks: Vec<Walk>,
-    size: u32,
-    free: T,
-    owner: impl Fn(u32) -> T,
-) -> Arc<[T]> {
+fn fill<T: Copy + Default>(mut walks: Vec<Walk>, size: u32, owner: impl Fn(u32) -> T) -> Arc<[T]> {
     let mut left = if walks.is_empty() { 0 } else { size };
-    let mut places = vec![free; left as usize];
+    let mut places = vec![T::default(); left as usize];
+    // Nearly all steps lead to a place that is taken: a bit tells it, and all bits together stay in
+    // the cache.
+    let mut taken = vec![0_u64; left.div_ceil(64) as usize];
     while left > 0 {
         for walk in &mut walks {
-            if let Some(place) = places.get_mut(walk.at as usize)
-                && *place == free
+            let bit = 1 << (walk.at % 64);
+            if let Some(word) = taken.get_mut(walk.at as usize / 64)
+                && *word & bit == 0
+                && let Some(place) = places.get_mut(walk.at as usize)
             {
+                *word |= bit;
                 *place = owner(walk.index);
                 left -= 1;
             }

@@ -7,8 +7,10 @@ use std::ptr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
+use fastrand::Rng;
+
 use crate::counts::Counts;
-use crate::local::{self, Local, Progress};
+use crate::local::{Local, Progress};
 use crate::pick::Pick;
 use crate::shared::Shared;
 use crate::slots::Slots;
@@ -137,30 +139,39 @@ impl Drop for Seat {
 /// Balancers whose seats are found without a look elsewhere.
 const AT_HAND: usize = 8;
 
-type AtHand = ManuallyDrop<[Seat; AT_HAND]>;
+/// What picks look at, side by side.
+struct Hand {
+    seats: ManuallyDrop<[Seat; AT_HAND]>,
+    /// The seat of the last quick pick.
+    last: Cell<u32>,
+    random: Cell<Rng>,
+}
 
 /// The other seats. Ends with the thread, and what is at hand with it.
 struct Further(Slots<Seat>);
 
 impl Drop for Further {
     fn drop(&mut self) {
-        AT_HAND_SEATS.with(|seats| seats.iter().for_each(|seat| drop(seat.read(0, None))));
+        HAND.with(|hand| hand.seats.iter().for_each(|seat| drop(seat.read(0, None))));
     }
 }
 
 thread_local! {
-    /// Without a destructor of its own: one that has to be asked whether it has run costs more than
-    /// all else that a pick does here.
-    static AT_HAND_SEATS: AtHand = const { ManuallyDrop::new([const { Seat::new() }; AT_HAND]) };
-    /// The seat of the last quick pick.
-    static LAST: Cell<u32> = const { Cell::new(0) };
+    /// Without a destructor of its own: each look would have to ask whether it has run.
+    static HAND: Hand = const {
+        Hand {
+            seats: ManuallyDrop::new([const { Seat::new() }; AT_HAND]),
+            last: Cell::new(0),
+            random: Cell::new(Rng::with_seed(0)),
+        }
+    };
     static FURTHER: Further = const { Further(Slots::new()) };
 }
 
 /// What `look` finds at the seat of this number, if this thread has one.
 fn at<R>(number: u32, look: impl FnOnce(&Seat) -> Option<R>) -> Option<R> {
     match (number as usize).checked_sub(AT_HAND) {
-        None => AT_HAND_SEATS.with(|seats| look(seats.get(number as usize)?)),
+        None => HAND.with(|hand| look(hand.seats.get(number as usize)?)),
         Some(further) => {
             let looked = FURTHER.try_with(|seats| look(seats.0.known(further as u32)?));
             looked.ok().flatten()
@@ -175,13 +186,13 @@ fn at<R>(number: u32, look: impl FnOnce(&Seat) -> Option<R>) -> Option<R> {
 pub(crate) fn at_hand(shared: &Shared) -> Option<Arc<Local>> {
     let number = shared.seat.get();
     let version = shared.version.load(Ordering::Acquire);
-    AT_HAND_SEATS.with(|seats| {
+    HAND.with(|hand| {
         // Of another balancer, if this one's is elsewhere: then the version is another one.
-        let seat = seats.get(number as usize % AT_HAND)?;
+        let seat = hand.seats.get(number as usize % AT_HAND)?;
         if seat.version.get() != version {
             return None;
         }
-        LAST.set(number);
+        hand.last.set(number);
         seat.spare.take()
     })
 }
@@ -190,7 +201,18 @@ pub(crate) fn at_hand(shared: &Shared) -> Option<Arc<Local>> {
 #[inline(always)]
 pub(crate) fn turn(number: u32, len: u32) -> Option<u32> {
     let turn = |seat: &Seat| seat.progress.turn(len);
-    AT_HAND_SEATS.with(|seats| seats.get(number as usize % AT_HAND).map(turn))
+    HAND.with(|hand| hand.seats.get(number as usize % AT_HAND).map(turn))
+}
+
+/// A random number of this thread.
+#[inline(always)]
+pub(crate) fn random() -> u64 {
+    HAND.with(|hand| {
+        let mut random = hand.random.replace(Rng::with_seed(0));
+        let bits = random.u64(..);
+        hand.random.set(random);
+        bits
+    })
 }
 
 /// Picks from what this thread has read, if that is `version`; `attended` when the clock and probes
@@ -219,8 +241,8 @@ pub(crate) fn pick_from(held: Arc<Local>, key: Option<Key>) -> Option<Pick> {
 pub(crate) fn give_back(held: Arc<Local>) {
     let own = Arc::as_ptr(&held);
     let mut held = Some(held);
-    AT_HAND_SEATS.with(|seats| {
-        if let Some(seat) = seats.get(LAST.get() as usize % AT_HAND)
+    HAND.with(|hand| {
+        if let Some(seat) = hand.seats.get(hand.last.get() as usize % AT_HAND)
             && seat.own.get() == own
         {
             held = seat.spare.replace(held.take());
@@ -267,7 +289,8 @@ pub(crate) fn read(seat: u32, version: u64) -> Read {
 
 /// Gives this thread `local` to read at its seat.
 pub(crate) fn seat(version: u64, local: &Arc<Local>) {
-    local::seed();
+    // Others than other threads have.
+    HAND.with(|hand| hand.random.set(Rng::new()));
     let left = |seat: &Seat| seat.is_left().then(|| seat.read(0, None));
     // Balancers that are gone are let go of here, where something is made anyway.
     let _gone = FURTHER.try_with(|further| {
@@ -275,7 +298,7 @@ pub(crate) fn seat(version: u64, local: &Arc<Local>) {
             further.0.made(number as u32);
         }
         let further: Vec<_> = further.0.iter().filter_map(left).collect();
-        let at_hand: Vec<_> = AT_HAND_SEATS.with(|seats| seats.iter().filter_map(left).collect());
+        let at_hand: Vec<_> = HAND.with(|hand| hand.seats.iter().filter_map(left).collect());
         let before = at(local.seat, |seat| {
             seat.read(version, Some(Arc::clone(local)))
         });

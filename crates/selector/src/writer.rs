@@ -69,13 +69,12 @@ impl Writer {
     ) {
         let old = std::mem::take(&mut self.members);
         let mut before: Vec<Option<Member>> = old.into_iter().map(Some).collect();
-        // Most stand where they stood, with the record that they had.
+        // Most stand where they stood.
         let placed: Vec<(Arc<Instance>, Option<Member>)> = live
             .enumerate()
             .map(|(index, instance)| {
-                let same = before.get_mut(index).and_then(|member| {
-                    member.take_if(|member| Arc::ptr_eq(&member.node.instance, &instance))
-                });
+                let there = before.get_mut(index);
+                let same = there.and_then(|member| member.take_if(|one| one.is_at(&instance)));
                 (instance, same)
             })
             .collect();
@@ -87,7 +86,10 @@ impl Writer {
             .collect();
         self.members = placed
             .into_iter()
-            .map(|(instance, same)| same.unwrap_or_else(|| self.member(instance, &mut left)))
+            .map(|(instance, same)| match same {
+                Some(member) => member.with(instance),
+                None => self.member(instance, &mut left),
+            })
             .collect();
         self.fallback = fallback
             .map(|instance| self.member(instance, &mut left))
@@ -97,12 +99,9 @@ impl Writer {
     }
 
     fn member(&mut self, instance: Arc<Instance>, left: &mut HashMap<NodeId, Member>) -> Member {
-        if let Some(mut known) = left.remove(&instance.node.id) {
-            if known.node.address() == &instance.node.address {
-                if *known.node.instance != *instance {
-                    known.node = Arc::new(known.node.renewed(instance));
-                }
-                return known;
+        if let Some(known) = left.remove(&instance.node.id) {
+            if known.is_at(&instance) {
+                return known.with(instance);
             }
             self.free.push(known.node.place.slot);
         }
@@ -142,6 +141,22 @@ impl Writer {
 }
 
 impl Member {
+    /// Whether this record is of the same node at the same address.
+    fn is_at(&self, instance: &Arc<Instance>) -> bool {
+        let known = &self.node.instance;
+        Arc::ptr_eq(known, instance)
+            || (known.node.id == instance.node.id && known.node.address == instance.node.address)
+    }
+
+    /// With the record that it has now: also with one that says the same, for the next comparison
+    /// sees then that it is the same.
+    fn with(mut self, instance: Arc<Instance>) -> Self {
+        if !Arc::ptr_eq(&self.node.instance, &instance) {
+            self.node = Arc::new(self.node.renewed(instance));
+        }
+        self
+    }
+
     /// Puts the node out at `now`; `pause` is what it asked for. Tells whether that is news.
     pub(crate) fn put_out(&mut self, why: Why, now: u64, pause: u64, rule: &Ejection) -> bool {
         let base = rule.base.as_nanos() as u64;

@@ -1,10 +1,10 @@
-//! Registers nodes, or watches, as a process of its own, so that tests can kill, stop and cut it
+//! Registers nodes, serves or watches, as a process of its own, so that tests can kill, stop and cut it
 //! off.
 
 use std::process::ExitCode;
 
 use tracing_subscriber::EnvFilter;
-use waypost_tests::agent::{Order, Watch, watch, work};
+use waypost_tests::agent::{Order, SERVES, Watch, serve, watch, work};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -25,6 +25,7 @@ async fn main() -> ExitCode {
             .map_err(|error| format!("{}: {error}", Order::VARIABLE))
             .and_then(|text| serde_json::from_str(&text).map_err(|error| error.to_string()));
         match order {
+            Ok(order) if std::env::var_os(SERVES).is_some() => serve(order).await,
             Ok(order) => work(order).await,
             Err(error) => Err(error.into()),
         }
