@@ -7,8 +7,8 @@ use anyhow::Result;
 
 use crate::tools;
 
-/// The facade's features, which are the drivers', and the ones that go with them.
-const FEATURES: &[&str] = &[
+/// The features of the facade and of the command that are the drivers'.
+const DRIVERS: &[&str] = &[
     "memory",
     "file",
     "static",
@@ -16,7 +16,21 @@ const FEATURES: &[&str] = &[
     "etcd",
     "consul",
     "zookeeper",
+];
+/// The other ones of the facade.
+const FEATURES: &[&str] = &[
     "flags",
+    "server",
+    "server,tonic",
+    "prometheus",
+    "client",
+    "client,tonic",
+    "client,flags",
+    "tls",
+    "prost",
+    "tower",
+    "reqwest",
+    "axum",
 ];
 
 #[derive(Debug, clap::Args)]
@@ -55,15 +69,13 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
 
 fn features() -> Result<bool> {
     let mut good = step("no feature", &mut check("waypost", "")?)?;
-    for feature in FEATURES {
-        good &= step(
-            &format!("feature {feature}"),
-            &mut check("waypost", feature)?,
-        )?;
-        if *feature != "flags" {
-            let name = format!("command, feature {feature}");
-            good &= step(&name, &mut check("waypost-cli", feature)?)?;
-        }
+    for feature in DRIVERS.iter().chain(FEATURES) {
+        let name = format!("feature {feature}");
+        good &= step(&name, &mut check("waypost", feature)?)?;
+    }
+    for feature in DRIVERS {
+        let name = format!("command, feature {feature}");
+        good &= step(&name, &mut check("waypost-cli", feature)?)?;
     }
     Ok(good)
 }
