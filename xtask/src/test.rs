@@ -31,8 +31,8 @@ pub(crate) struct Options {
     /// Print the names of the cases instead of running them.
     #[arg(long)]
     list: bool,
-    /// Run only the test program of this name (`tests/faults`), else those whose name contains it
-    /// (`plugins/etcd`).
+    /// Run only the test programs of this name (`tests/faults`) or below it (`plugins/etcd`), or, where
+    /// there are none, those whose name contains it.
     #[arg(long)]
     only: Option<String>,
     /// Run only cases whose name contains this.
@@ -77,7 +77,10 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let only = options.only.as_deref();
     let is_a_name = only.is_some_and(|only| built.iter().any(|built| built.name == only));
     let wanted = |built: &&Built| {
-        let is_meant = |only: &str| built.name == only || !is_a_name && built.name.contains(only);
+        let is_meant = |only: &str| match built.name.strip_prefix(only) {
+            Some(rest) if is_a_name => rest.is_empty() || rest.starts_with('/'),
+            _ => !is_a_name && built.name.contains(only),
+        };
         built.is_test && only.is_none_or(is_meant)
     };
     let programs: Vec<&Built> = built.iter().filter(wanted).collect();

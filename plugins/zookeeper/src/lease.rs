@@ -145,7 +145,7 @@ impl ZookeeperLease {
 
     /// The znode was seen to be gone or somebody else's.
     fn lose(&self, operation: &'static str) -> Error {
-        self.session.claims().release(&self.path, self.token);
+        self.session.release(&self.path, self.token);
         self.gone(operation)
     }
 }
@@ -199,7 +199,7 @@ impl Lease for ZookeeperLease {
     }
 
     async fn revoke(self: Box<Self>) -> Result<()> {
-        if !self.session.claims().release(&self.path, self.token) {
+        if !self.session.release(&self.path, self.token) {
             return Ok(());
         }
         let unless_removed = Abandon::new(&self.session, &self.path);

@@ -61,6 +61,8 @@ pub(crate) struct Core {
     turns: Vec<tokio::sync::Mutex<()>>,
     hasher: RandomState,
     alarms: Alarms,
+    /// The session itself, while another has taken its place and not yet all that it owns.
+    retired: Mutex<Option<Arc<Session>>>,
 }
 
 impl Session {
@@ -88,6 +90,7 @@ impl Session {
             more_unclaimed: Notify::new(),
             turns: (0..TURNS).map(|_| tokio::sync::Mutex::new(())).collect(),
             hasher: RandomState::new(),
+            retired: Mutex::default(),
         });
         let (timed, followed, reaping) = (Arc::clone(&core), Arc::clone(&core), Arc::clone(&core));
         let _tasks = [
@@ -101,6 +104,15 @@ impl Session {
 }
 
 impl Session {
+    /// Keeps the session until nothing stands under a claim of it, or it is over: closed at once it
+    /// would take along what the session in its place has yet to make its own.
+    pub(crate) fn retire(self: Arc<Self>) {
+        let core = self.core();
+        if !core.is_over() && !core.claims().is_empty() {
+            *core.retired() = Some(self);
+        }
+    }
+
     /// What a task may hold on to: it does not keep the session's own tasks alive.
     pub(crate) fn core(&self) -> Arc<Core> {
         Arc::clone(&self.core)
@@ -183,8 +195,30 @@ impl Core {
         claim
     }
 
+    /// Ends a claim, if it is still there.
+    pub(crate) fn release(&self, path: &str, token: Token) -> bool {
+        let mut claims = self.claims();
+        let held = claims.release(path, token);
+        if claims.is_empty() {
+            // A retired session may go.
+            self.sooner.notify_one();
+        }
+        held
+    }
+
     pub(crate) fn claims(&self) -> MutexGuard<'_, Claims> {
         self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn retired(&self) -> MutexGuard<'_, Option<Arc<Session>>> {
+        self.retired.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets a retired session go: it is closed now, or when its last user has gone.
+    fn leave(&self) {
+        let retired = self.retired().take();
+        // Outside of the lock: it may be the last one.
+        drop(retired);
     }
 
     fn unclaimed(&self) -> MutexGuard<'_, BTreeSet<Arc<str>>> {
@@ -207,6 +241,9 @@ impl Core {
         for path in gone {
             self.abandon(path);
         }
+        if next.is_none() && self.claims().is_empty() {
+            self.leave();
+        }
         next
     }
 
@@ -227,7 +264,10 @@ impl Core {
                     self.claims().resume(Instant::now());
                     self.sooner.notify_one();
                 }
-                _ => return self.claims().clear(),
+                _ => {
+                    self.claims().clear();
+                    return self.leave();
+                }
             }
             state = states.changed().await;
         }

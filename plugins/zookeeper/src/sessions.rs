@@ -118,7 +118,7 @@ impl Sessions {
         match slots.get(&timeout).and_then(Slot::usable) {
             Some(session) => Ok(Arc::clone(session)),
             None => {
-                slots.insert(timeout, Slot::Open(Arc::clone(&session)));
+                replace(&mut slots, timeout, Slot::Open(Arc::clone(&session)));
                 Ok(session)
             }
         }
@@ -138,7 +138,7 @@ impl Sessions {
         }
         let opening = open(Arc::clone(&self.config), timeout).boxed().shared();
         if let Some(weak) = opening.downgrade() {
-            slots.insert(timeout, Slot::Opening(weak));
+            replace(slots, timeout, Slot::Opening(weak));
         }
         Ok(opening)
     }
@@ -209,6 +209,13 @@ impl Sessions {
 
     fn slots(&self) -> MutexGuard<'_, BTreeMap<Duration, Slot>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Puts a slot in the place of another, whose session is kept for as long as it owns anything.
+fn replace(slots: &mut BTreeMap<Duration, Slot>, timeout: Duration, slot: Slot) {
+    if let Some(Slot::Open(former)) = slots.insert(timeout, slot) {
+        former.retire();
     }
 }
 

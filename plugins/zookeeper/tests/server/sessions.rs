@@ -20,6 +20,7 @@ laws! {
     an_expired_session_is_replaced_once_for_all,
     a_session_that_the_server_forgot_is_not_waited_for,
     a_session_that_is_cut_off_is_kept_while_the_server_keeps_it,
+    a_session_in_anothers_place_costs_no_record_before_it_is_written_anew,
     a_connection_too_many_is_explained,
     a_closed_registry_leaves_nothing,
 }
@@ -199,6 +200,40 @@ async fn a_session_that_is_cut_off_is_kept_while_the_server_keeps_it() -> Kept {
         .expect("in time")
         .expect("renew");
     assert_eq!(stat(&raw, &one).await, before, "nothing is written");
+    Ok(())
+}
+
+async fn a_session_in_anothers_place_costs_no_record_before_it_is_written_anew() -> Kept {
+    let server = own_server(&[]).await?;
+    let proxy = Proxy::start(server.address()).await.expect("a proxy");
+    let raw = client(&server.address()).await;
+    let registry = at(&proxy.address()).await;
+    let (one, two) = (instance("moving", 1), instance("moving", 2));
+    let leases = [
+        register_for(&*registry, &one, LONG).await,
+        register_for(&*registry, &two, LONG).await,
+    ];
+    proxy.behave(Manner::Refuse);
+    sleep(Duration::from_secs(4)).await;
+    // Both are given up as lost, and one is tried anew while nobody answers.
+    drop(leases);
+    let options = RegisterOptions::new(LONG);
+    let refused = registry.register(&one, options).await;
+    assert!(refused.is_err(), "nobody answers");
+    proxy.mend();
+    let start = Instant::now();
+    let mut again = None;
+    while start.elapsed() < Duration::from_secs(6) {
+        assert!(stat(&raw, &two).await.is_some(), "{:?}", start.elapsed());
+        if again.is_none() {
+            again = registry.register(&one, options).await.ok();
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert!(again.is_some(), "it is registered anew");
+    let _two = register_for(&*registry, &two, LONG).await;
+    let seen = registry.lookup(&name("moving")).await.expect("lookup");
+    assert_eq!(seen.len(), 2);
     Ok(())
 }
 
