@@ -11,11 +11,11 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use crate::clock::{Backoff, jittered};
 use crate::{BoxWatcher, Change, Error, ErrorKind, Event, Instance, InstanceKey, Registry, Result};
 
-use super::Shared;
 use super::disk::Disk;
 use super::entry::{Board, Freshness};
 use super::meters::Meters;
 use super::roster::Roster;
+use super::{Members, Shared};
 
 /// Longest time until a watch is open and has told its first snapshot.
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
@@ -241,11 +241,15 @@ impl Follower {
                 "service" => self.board.scope.to_string())
             .increment(1);
         }
-        self.meters.published(&members);
-        self.board.publish(members);
+        self.show(members);
         if self.disk.is_some() && self.save_at.is_none() {
             self.save_at = Some(Instant::now() + SAVE_DELAY);
         }
+    }
+
+    fn show(&self, members: Members) {
+        self.meters.published(&members);
+        self.board.publish(members);
     }
 
     /// What a mass departure left is not worth remembering; the set before it was.
@@ -284,8 +288,7 @@ impl Follower {
             );
             self.roster.restore(all, now);
             let members = self.roster.publish();
-            self.meters.published(&members);
-            self.board.publish(members);
+            self.show(members);
             self.board.restored(now);
         }
     }

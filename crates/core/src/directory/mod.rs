@@ -89,7 +89,7 @@ impl DirectoryOptions {
 /// * One watch a service a process, however many readers; many first readers wait for one read.
 /// * Readers never wait and never see half an update ([`Followed::members`]).
 /// * It **fails static**: an error or a dead registry never empties a set; [`Freshness`] tells.
-/// * After an error it watches anew by itself, with full jitter at most 5 s apart, for ever; every
+/// * After an error it watches anew by itself, with jitter at most 5 s apart, for ever; every
 ///   watch begins with a snapshot, so that missed deletions are made good.
 /// * Every minute or so the state is replaced by a fresh list, against watches that lost events.
 ///
