@@ -1,4 +1,4 @@
-//! Time in the house: slots that beats share, and backoff with full jitter.
+//! Time in the house: slots that beats share, and backoff with jitter.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -27,8 +27,13 @@ pub(crate) fn slot(at: Instant, now: Instant) -> Instant {
     (at - into.min(since)).max(now)
 }
 
-/// Exponential backoff with full jitter: each delay is drawn evenly from zero to a bound that
-/// doubles up to a cap (AWS architecture blog, "Exponential Backoff And Jitter").
+/// The shares of a bound between which a delay is drawn.
+const DRAWN: [f64; 2] = [0.25, 0.9];
+
+/// Exponential backoff with jitter: each delay is drawn evenly from [`DRAWN`] of a bound that doubles
+/// up to a cap (AWS architecture blog, "Exponential Backoff And Jitter"). From zero, as is usual,
+/// every tenth try would follow the one before at once and learn nothing; up to the whole bound, the
+/// last of many would come a cap and its own time after the registry.
 #[derive(Debug, Clone)]
 pub(crate) struct Backoff {
     base: Duration,
@@ -52,7 +57,8 @@ impl Backoff {
             .saturating_mul(1u32.checked_shl(self.failures.min(20)).unwrap_or(u32::MAX))
             .min(self.cap);
         self.failures = self.failures.saturating_add(1);
-        bound.mul_f64(fastrand::f64()).max(self.base / 10)
+        let [least, most] = DRAWN;
+        bound.mul_f64(least + (most - least) * fastrand::f64())
     }
 
     /// Draws the delay before the next try after `error`: not sooner than the registry asked for,
@@ -89,9 +95,13 @@ mod tests {
         assert!(delays.iter().all(|delay| *delay <= Duration::from_secs(5)));
         let late = &delays[20..];
         let mean = late.iter().sum::<Duration>() / u32::try_from(late.len()).expect("small");
+        let about = Duration::from_millis(2_700)..Duration::from_millis(3_050);
+        assert!(about.contains(&mean), "{mean:?}");
+        let spread = (late.iter().min(), late.iter().max());
         assert!(
-            mean > Duration::from_secs(2) && mean < Duration::from_secs(3),
-            "{mean:?}"
+            spread.0 < Some(&Duration::from_millis(1_350))
+                && spread.1 > Some(&Duration::from_millis(4_400)),
+            "{spread:?}"
         );
         backoff.reset();
         assert!(backoff.next() <= Duration::from_millis(100));

@@ -25,8 +25,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the keeper gives up after five failures",
         file: MACHINE,
-        find: "                self.enter(state, Some(error), now);\n                Next::Register(now + delay)",
-        replace: "                self.enter(state, Some(error), now);\n                self.quarrel += 1;\n                let never = Duration::from_secs(1_000_000);\n                Next::Register(now + if self.quarrel > 5 { never } else { delay })",
+        find: "                self.enter(state, Some(error), now);\n                Next::Register(at)",
+        replace: "                self.enter(state, Some(error), now);\n                self.quarrel += 1;\n                let never = now + Duration::from_secs(1_000_000);\n                Next::Register(if self.quarrel > 5 { never } else { at })",
     },
     Mutant {
         name: "the interval ignores the granted ttl",
@@ -55,8 +55,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a lease that failed for a ttl is still renewed",
         file: MACHINE,
-        find: "let gone = self.ttl.is_none_or(|ttl| now >= self.last_success + ttl);",
-        replace: "let gone = false;",
+        find: "if left.is_zero() {",
+        replace: "if false {",
     },
     Mutant {
         name: "two who claim one record answer each other at once",
@@ -79,14 +79,26 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a refusal is tried again as fast as an outage",
         file: MACHINE,
-        find: "if error.is_transient() {\n            self.backoff.after(error)",
-        replace: "if true {\n            self.backoff.after(error)",
+        find: "if !error.is_transient() {\n            return now",
+        replace: "if false {\n            return now",
     },
     Mutant {
         name: "beats leave one by one",
         file: MACHINE,
-        find: "Next::Renew(clock::slot(now + beat, now))",
-        replace: "Next::Renew(now + beat)",
+        find: "Next::Renew(clock::slot(at, now))",
+        replace: "Next::Renew(at)",
+    },
+    Mutant {
+        name: "a lease is believed in from when the answer came",
+        file: MACHINE,
+        find: "self.last_success = begun;",
+        replace: "self.last_success = now;",
+    },
+    Mutant {
+        name: "the pause after a renewal that failed outlasts the lease",
+        file: MACHINE,
+        find: "Next::Renew(if hurries { at.min(latest) } else { at })",
+        replace: "Next::Renew(at)",
     },
     Mutant {
         name: "a late write after the release recreates the record",
@@ -115,7 +127,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "who waits for a turn to write loses its time meanwhile",
         file: TASK,
-        find: "        let _turn = turns.acquire().await;\n        let (instance, generation) = self.wanted();\n        let options = RegisterOptions::new(self.ttl);\n        let work = self.registry.register(&instance, options);",
+        find: "        let _turn = turns.acquire().await;\n        let (instance, generation) = self.wanted();\n        let options = RegisterOptions::new(self.ttl);\n        self.machine.begin(Instant::now());\n        let work = self.registry.register(&instance, options);",
         replace: "        let (instance, generation) = self.wanted();\n        let options = RegisterOptions::new(self.ttl);\n        let work = async {\n            let _turn = turns.acquire().await;\n            self.registry.register(&instance, options).await\n        };",
     },
     Mutant {

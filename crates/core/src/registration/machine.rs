@@ -13,6 +13,9 @@ use super::{Standing, State};
 const BACKOFF_BASE: Duration = Duration::from_millis(100);
 /// Longest delay between two tries.
 pub(super) const BACKOFF_CAP: Duration = Duration::from_secs(5);
+/// A lease that still stands is tried for again before half of what is left of it has passed, or
+/// within this, so that the last try before its end is not long before it.
+const LAST_CHANCE: Duration = Duration::from_millis(500);
 /// So many leases in a row, each lost within a ttl of its registration, are a quarrel.
 const QUARREL: u32 = 3;
 /// Spread of re-registrations after a loss that is short enough for one record alone.
@@ -47,6 +50,9 @@ pub(super) enum Next {
 pub(super) struct Machine {
     wanted_interval: Option<Duration>,
     ttl: Option<Duration>,
+    /// When the operation began that is under way.
+    begun: Option<Instant>,
+    /// When the last one began that succeeded: the registry counts the ttl from some moment after.
     last_success: Instant,
     registered: Instant,
     /// How many leases in a row were lost within a ttl of their registration.
@@ -60,6 +66,7 @@ impl Machine {
         Self {
             wanted_interval,
             ttl: None,
+            begun: None,
             last_success: now,
             registered: now,
             quarrel: 0,
@@ -77,50 +84,59 @@ impl Machine {
         &self.standing
     }
 
+    /// Takes note that an operation begins, which a step will tell the end of.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.begun = Some(now);
+    }
+
     pub(super) fn step(&mut self, input: Input, now: Instant) -> Next {
+        let begun = self.begun.take().unwrap_or(now);
         match input {
             Input::Registered(ttl) => {
                 self.ttl = Some(ttl);
                 self.registered = now;
-                self.succeeded(now)
+                self.succeeded(begun, now)
             }
-            Input::Renewed => self.succeeded(now),
+            Input::Renewed => self.succeeded(begun, now),
             Input::RegisterFailed(error) => {
                 let state = match self.standing.state {
                     State::Lost => State::Lost,
                     _ if error.is_transient() => State::Registering,
                     _ => State::Degraded,
                 };
-                let delay = self.delay(&error);
+                let at = self.again(&error, begun, now);
                 self.enter(state, Some(error), now);
-                Next::Register(now + delay)
+                Next::Register(at)
             }
             Input::RenewFailed(error) if error.kind() == ErrorKind::LeaseLost => {
                 self.lost(error, now)
             }
             Input::Lost(error) => self.lost(error, now),
             Input::RenewFailed(error) => {
-                let delay = self.delay(&error);
-                let gone = self.ttl.is_none_or(|ttl| now >= self.last_success + ttl);
-                if gone {
+                let at = self.again(&error, begun, now);
+                let end = self.last_success + self.ttl.unwrap_or_default();
+                let left = end.saturating_duration_since(now);
+                if left.is_zero() {
                     self.enter(State::Lost, Some(error), now);
-                    return Next::Register(now + delay);
+                    return Next::Register(at);
                 }
+                let latest = now + (left / 2).max(LAST_CHANCE);
+                let hurries = is_away(&error);
                 self.enter(State::Degraded, Some(error), now);
-                Next::Renew(now + delay)
+                Next::Renew(if hurries { at.min(latest) } else { at })
             }
         }
     }
 
-    fn succeeded(&mut self, now: Instant) -> Next {
-        self.last_success = now;
+    fn succeeded(&mut self, begun: Instant, now: Instant) -> Next {
+        self.last_success = begun;
         self.backoff.reset();
         self.enter(State::Live, None, now);
         // Earlier than the interval by up to a tenth: beats of records that were born together
-        // drift apart, and none is late.
-        let interval = self.interval();
-        let beat = interval.mul_f64(1.0 - fastrand::f64() / 10.0);
-        Next::Renew(clock::slot(now + beat, now))
+        // drift apart, and none is late. A registry that takes long gets its rest all the same.
+        let beat = self.interval().mul_f64(1.0 - fastrand::f64() / 10.0);
+        let at = (begun + beat).max(now + beat / 2);
+        Next::Renew(clock::slot(at, now))
     }
 
     fn lost(&mut self, error: Error, now: Instant) -> Next {
@@ -150,12 +166,17 @@ impl Machine {
         }
     }
 
-    fn delay(&mut self, error: &Error) -> Duration {
-        if error.is_transient() {
-            self.backoff.after(error)
-        } else {
-            clock::jittered(BACKOFF_CAP.mul_f64(0.8), 0.2)
+    /// When to try again what began at `begun` and has failed.
+    fn again(&mut self, error: &Error, begun: Instant, now: Instant) -> Instant {
+        if !error.is_transient() {
+            return now + clock::jittered(BACKOFF_CAP.mul_f64(0.8), 0.2);
         }
+        let delay = self.backoff.after(error);
+        if !is_away(error) {
+            return now + delay;
+        }
+        // A registry that let us wait in vain has had its rest.
+        (begun + delay).max(now + delay.min(BACKOFF_BASE))
     }
 
     fn enter(&mut self, state: State, cause: Option<Error>, now: Instant) {
@@ -166,6 +187,13 @@ impl Machine {
         self.standing.ttl = self.ttl;
         self.standing.cause = cause;
     }
+}
+
+/// Whether the registry is away, which may be over at any moment. One that answers nonsense may be
+/// asked less often, and one that asks for a pause gets it.
+fn is_away(error: &Error) -> bool {
+    let is_away = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout);
+    is_away && error.retry_after().is_none()
 }
 
 /// How long a fleet takes to return whose leases were lost at once. Over half an interval it
@@ -225,6 +253,50 @@ mod tests {
             };
             assert!(at <= now + granted / 3, "{:?}", at - now);
             assert!(at + clock::SLOT >= now + (granted / 3).mul_f64(0.8));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ttl_counts_from_when_the_operation_began() {
+        for input in [Input::Registered(TTL), Input::Renewed] {
+            let (mut machine, begun) = live(None);
+            machine.begin(begun);
+            let Next::Renew(at) = machine.step(input, begun + TTL / 6) else {
+                panic!("a lease is renewed");
+            };
+            assert!(at <= begun + TTL / 3, "{:?}", at - begun);
+            let failed = Input::RenewFailed(error(ErrorKind::Unavailable));
+            machine.step(failed, begun + TTL);
+            assert_eq!(machine.standing().state, State::Lost);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_registry_that_takes_longer_than_the_interval_gets_a_pause() {
+        let (mut machine, begun) = live(None);
+        machine.begin(begun);
+        let now = begun + TTL / 2;
+        let Next::Renew(at) = machine.step(Input::Renewed, now) else {
+            panic!("a lease is renewed");
+        };
+        assert!(at + clock::SLOT >= now + TTL * 3 / 20, "{:?}", at - now);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_waited_for_in_vain_is_part_of_the_pause() {
+        for _ in 0..50 {
+            let (mut machine, begun) = live(None);
+            // So many failures that a delay is drawn from up to its cap.
+            for _ in 0..20 {
+                machine.step(Input::RegisterFailed(error(ErrorKind::Timeout)), begun);
+            }
+            machine.begin(begun);
+            let now = begun + BACKOFF_CAP;
+            let failed = Input::RegisterFailed(error(ErrorKind::Timeout));
+            let Next::Register(at) = machine.step(failed, now) else {
+                panic!("a failed registration is tried again");
+            };
+            assert!(at > now && at <= now + BACKOFF_BASE, "{:?}", at - now);
         }
     }
 
@@ -291,6 +363,39 @@ mod tests {
         let next = machine.step(Input::RenewFailed(error(ErrorKind::Unavailable)), now + TTL);
         assert!(matches!(next, Next::Register(_)));
         assert_eq!(machine.standing().state, State::Lost);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_near_its_end_is_tried_for_while_it_stands() {
+        for left in [1, 2, 8].map(Duration::from_secs) {
+            for _ in 0..50 {
+                let (mut machine, begun) = live(None);
+                let (now, end) = (begun + TTL - left, begun + TTL);
+                // So many failures that a delay is drawn from up to its cap.
+                for _ in 0..20 {
+                    machine.step(Input::RenewFailed(error(ErrorKind::Timeout)), begun);
+                }
+                let Next::Renew(at) =
+                    machine.step(Input::RenewFailed(error(ErrorKind::Timeout)), now)
+                else {
+                    panic!("a lease is renewed until its ttl has passed");
+                };
+                assert!(at <= end - left / 2, "{left:?}: {:?}", at - now);
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_near_its_end_is_not_tried_for_without_a_pause() {
+        let (mut machine, begun) = live(None);
+        let (mut now, mut tries) = (begun, 0);
+        while let Next::Renew(at) =
+            machine.step(Input::RenewFailed(error(ErrorKind::Unavailable)), now)
+        {
+            now = at;
+            tries += i32::from(now >= begun + TTL - Duration::from_secs(5));
+        }
+        assert!((1..20).contains(&tries), "{tries}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -145,7 +145,7 @@ pub struct Standing {
 ///
 /// * Beats of all registrations of a process share slots of 100 ms, so that thousands of records
 ///   cost well under a hundredth of a core.
-/// * A failed operation is tried again with full jitter, at most 5 s apart, for ever; a refusal
+/// * A failed operation is tried again with jitter, at most 5 s apart, for ever; a refusal
 ///   (wrong password) too, logged once and visible as [`State::Degraded`].
 /// * After a ttl without success, on [`Lease::lost`](crate::Lease::lost), or when a renewal says
 ///   so, the record is registered anew, spread over half of the interval (a third, where that is

@@ -133,6 +133,7 @@ impl Keeper {
         let _turn = turns.acquire().await;
         let (instance, generation) = self.wanted();
         let options = RegisterOptions::new(self.ttl);
+        self.machine.begin(Instant::now());
         let work = self.registry.register(&instance, options);
         let result = timeout(self.limit, work).await;
         match self.named("register", result) {
@@ -155,6 +156,7 @@ impl Keeper {
 
     async fn update(&mut self, lease: &mut dyn Lease, alarm: Pin<&mut Sleep>) -> Input {
         let (instance, generation) = self.wanted();
+        self.machine.begin(Instant::now());
         let result = timeout(self.limit, lease.update(&instance)).await;
         match self.named("update", result) {
             Ok(()) => self.wrote(generation, None),
@@ -166,8 +168,10 @@ impl Keeper {
     }
 
     /// Borrows the alarm of the next beat, which is put off anyway.
-    async fn renew(&self, lease: &mut dyn Lease, mut alarm: Pin<&mut Sleep>) -> Input {
-        alarm.as_mut().reset(Instant::now() + self.limit);
+    async fn renew(&mut self, lease: &mut dyn Lease, mut alarm: Pin<&mut Sleep>) -> Input {
+        let now = Instant::now();
+        self.machine.begin(now);
+        alarm.as_mut().reset(now + self.limit);
         let result = tokio::select! {
             biased;
             result = lease.renew() => Ok(result),

@@ -62,14 +62,15 @@ async fn a_record_deleted_behind_its_back_returns() {
 
     registry.state.remove(&key);
     until(&registration, State::Lost).await;
-    // A third of the interval: no renewal is due yet that could find out.
-    sleep(Duration::from_secs(4)).await;
+    // Spread over half of the interval; no renewal is due yet that could find out.
+    sleep(Duration::from_secs(6)).await;
     assert!(registry.state.has(&key), "the loss was told");
     assert_eq!(registry.state.renews.load(Ordering::SeqCst), 0);
 
     registry.state.tells_loss.store(false, Ordering::SeqCst);
     registry.state.remove(&key);
-    sleep(Duration::from_secs(14)).await;
+    // The same after the next renewal.
+    sleep(Duration::from_secs(16)).await;
     assert!(registry.state.has(&key), "found out by the next renewal");
 }
 
