@@ -21,7 +21,8 @@ pub(crate) struct Hub {
 /// The query and the task that asks it again and again.
 #[derive(Debug)]
 struct Feed {
-    /// Counts the subscribers there ever were: each wants a scan that began after he came.
+    /// Counts the subscribers there ever were, each of whom wants a scan that began after he came.
+    /// Who only listens is not counted.
     wanted: watch::Sender<u64>,
     ticks: watch::Receiver<Tick>,
     task: Task,
@@ -37,7 +38,7 @@ struct Tick {
 /// A place at the feed. The feed ends with the last of them.
 #[derive(Debug)]
 pub(crate) struct Subscription {
-    _feed: Arc<Feed>,
+    feed: Arc<Feed>,
     ticks: watch::Receiver<Tick>,
     /// Scans for fewer subscribers than this are older than the subscription.
     number: u64,
@@ -57,18 +58,23 @@ impl Hub {
         }
     }
 
-    /// Takes part in the feed, which begins here if it does not run.
+    /// Takes part in the feed, which begins here if it does not run, from a scan on that begins now.
     pub(crate) fn subscribe(&self) -> Subscription {
-        let feed = self.feed();
-        let mut number = 0;
-        feed.wanted.send_modify(|wanted| {
+        let mut subscription = self.listen();
+        subscription.feed.wanted.send_modify(|wanted| {
             *wanted += 1;
-            number = *wanted;
+            subscription.number = *wanted;
         });
+        subscription
+    }
+
+    /// The same from the last scan on, if there is one: nobody is asked for another.
+    pub(crate) fn listen(&self) -> Subscription {
+        let feed = self.feed();
         Subscription {
             ticks: feed.ticks.clone(),
-            _feed: feed,
-            number,
+            feed,
+            number: 0,
         }
     }
 
@@ -109,7 +115,7 @@ impl Feed {
 }
 
 impl Subscription {
-    /// The next scan; the first one began after the subscription.
+    /// The next scan.
     ///
     /// # Cancel safety
     /// Safe.
@@ -157,12 +163,13 @@ impl Source {
             let scan = self.scan(&agent, &Since::Now).await?;
             Ok((agent, scan))
         };
-        let (agent, mut scan) = self.agents.any(first).await?;
+        let (agent, scan) = self.agents.any(first).await?;
         let mut rounds = Rounds::new(scan.index);
+        let mut scan = Arc::new(scan);
         loop {
             ticks.send_replace(Tick {
                 answers,
-                scan: Some(Ok(Arc::new(scan.clone()))),
+                scan: Some(Ok(Arc::clone(&scan))),
             });
             let since = Since::Index(scan.index);
             let paced = async {
@@ -180,7 +187,7 @@ impl Source {
             let mut next = next.inspect_err(|_| agent.leave())?;
             next.follow(&scan)?;
             rounds.answered(next.index);
-            scan = next;
+            scan = Arc::new(next);
         }
     }
 

@@ -4,16 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::{Mutex, MutexGuard};
 use waypost_core::{Error, ErrorKind, Instance, Lease, Result, ServiceName};
 use waypost_plugin_kit::Pace;
 
 use crate::config::PROFILE;
 use crate::error;
+use crate::feed::Subscription;
 use crate::http::{Agent, Since};
 use crate::owner::{Claim, Owner};
 use crate::record::{Definition, Entry, Held};
 use crate::registry::Shared;
 use crate::removal;
+use crate::scan::Print;
 
 /// Looks that a lease may take at its record at once, and one every so often.
 const LOOKS: u32 = 4;
@@ -181,13 +184,22 @@ async fn is_beyond_us(agent: &Agent, service: &str, id: &str, owner: &Owner) -> 
 pub(crate) struct ConsulLease {
     shared: Arc<Shared>,
     agent: Agent,
-    /// Whether the last renewal was given up while the agent was silent.
+    /// Whether the agent was silent at the last renewal.
     in_doubt: bool,
     /// Whether the agent answered the last renewal. While it does not, renewals alone ask it.
     answers: bool,
     claim: Claim,
     record: Definition,
     ttl: Duration,
+    /// Its place at the query that all share, if it has none of its own.
+    place: Mutex<Option<Place>>,
+}
+
+#[derive(Debug)]
+struct Place {
+    feed: Subscription,
+    /// What was told when the record was last seen to be ours.
+    seen: Option<Print>,
 }
 
 impl ConsulLease {
@@ -206,6 +218,7 @@ impl ConsulLease {
             claim,
             record,
             ttl,
+            place: Mutex::new(None),
         }
     }
 
@@ -223,9 +236,18 @@ impl ConsulLease {
             .with_driver(PROFILE.driver)
     }
 
-    /// The record, if it is still ours and alive. One request to the agent alone: agents take a
-    /// renewal from anybody, and would keep a successor's dead record alive for us.
+    /// The record, if it is still ours and alive.
     async fn ours(&self) -> Result<Held> {
+        let held = self.held().await?;
+        if held.is_expired() {
+            return Err(error::lost("has expired"));
+        }
+        Ok(held)
+    }
+
+    /// The record, alive or not, if it is still ours. One request to the agent alone: agents take a
+    /// renewal from anybody, and would keep a successor's dead record alive for us.
+    async fn held(&self) -> Result<Held> {
         if !self.claim.stands() {
             return Err(error::lost("was registered anew by this process"));
         }
@@ -236,15 +258,25 @@ impl ConsulLease {
         if !same_name || !self.shared.claims.is_ours(held.service.owner().as_ref()) {
             return Err(error::lost("is somebody else's"));
         }
-        if held.is_expired() {
-            return Err(error::lost("has expired"));
-        }
         Ok(held)
     }
 
     async fn pass(&self) -> Result<()> {
         self.ours().await?;
         self.agent.pass(self.id()).await
+    }
+
+    /// Renews the record where it is; tells whether it was alive. An agent that was down says to us
+    /// first of all what it has expired: it can be written anew before anybody misses it.
+    async fn stays(&self) -> Result<bool> {
+        if self.held().await?.is_expired() {
+            return Ok(false);
+        }
+        self.agent.pass(self.id()).await?;
+        if self.is_cut_off().await {
+            return Err(error::leaderless(self.agent.peer()));
+        }
+        Ok(true)
     }
 
     /// Whether the agent knows no leader while another one does: it renews the record for itself
@@ -256,9 +288,8 @@ impl ConsulLease {
             && another_is_led(&self.shared, &self.agent).await
     }
 
-    /// Registers the record at another agent, which is the lease's from then on.
+    /// Registers the record at an agent that can, which is the lease's from then on.
     async fn move_on(&mut self) -> Result<()> {
-        self.agent.leave();
         let before = self.shared.claims.owner();
         let hold = |agent| hold(&self.shared, agent, &self.record);
         let agent = self.shared.agents.any(hold).await?;
@@ -276,13 +307,17 @@ impl ConsulLease {
             return self.pass().await;
         }
         if !self.claim.stands() || !std::mem::replace(&mut self.in_doubt, true) {
-            let passed = self.pass().await;
-            self.in_doubt = false;
-            match passed {
-                Err(error) if error::is_agents_own(&error) => {}
-                Ok(()) if self.is_cut_off().await => {}
-                passed => return passed,
+            let stays = self.stays().await;
+            // Who is silent is not waited for a second time.
+            self.in_doubt = matches!(&stays, Err(error) if error.kind() == ErrorKind::Timeout);
+            match stays {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) if error::is_agents_own(&error) => self.agent.leave(),
+                Err(error) => return Err(error),
             }
+        } else {
+            self.agent.leave();
         }
         self.move_on().await?;
         self.in_doubt = false;
@@ -321,22 +356,30 @@ impl ConsulLease {
         }
     }
 
-    /// The same by the one query that all share.
-    async fn watch_feed(&self) -> Error {
-        let mut feed = self.shared.subscribe(Some(self.service()));
-        let mut before = None;
-        while let Ok(scan) = feed.next().await {
-            let print = scan.print(self.service());
-            if before == Some(print) {
+    /// The same by the one query that all share. The place at it outlasts the beats: what is told
+    /// during one is not missed.
+    async fn watch_feed(&self, mut held: MutexGuard<'_, Option<Place>>) -> Error {
+        let place = held.get_or_insert_with(|| Place {
+            feed: self.shared.hub(Some(self.service())).listen(),
+            seen: None,
+        });
+        while let Ok(scan) = place.feed.next().await {
+            let print = scan.print_of(self.service(), self.id());
+            if place.seen == Some(print) {
                 continue;
             }
-            before = Some(print);
             match self.ours().await {
-                Err(error) if error.kind() == ErrorKind::LeaseLost => return error,
-                Ok(_) | Err(_) => {}
+                Err(error) if error.kind() == ErrorKind::LeaseLost => {
+                    *held = None;
+                    return error;
+                }
+                Ok(_) => place.seen = Some(print),
+                Err(_) => {}
             }
         }
         // As above.
+        *held = None;
+        drop(held);
         std::future::pending().await
     }
 }
@@ -368,10 +411,14 @@ impl Lease for ConsulLease {
             if !self.answers {
                 return std::future::pending().await;
             }
-            match self.shared.seats.try_acquire() {
-                Ok(_seat) => self.watch_record().await,
-                Err(_) => self.watch_feed().await,
+            let held = self.place.lock().await;
+            let seat = self.shared.seats.try_acquire();
+            if held.is_none() && seat.is_ok() {
+                drop(held);
+                return self.watch_record().await;
             }
+            drop(seat);
+            self.watch_feed(held).await
         };
         let error = tokio::select! {
             error = told => error,

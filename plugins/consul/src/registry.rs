@@ -13,7 +13,7 @@ use waypost_core::{
 use crate::calls::Rights;
 use crate::config::{Config, MAX_TTL, PROFILE};
 use crate::error;
-use crate::feed::{Hub, Subscription};
+use crate::feed::Hub;
 use crate::http::{Agent, Agents, Since};
 use crate::lease::{self, ConsulLease};
 use crate::leftover::Leftovers;
@@ -72,11 +72,11 @@ impl ConsulRegistry {
 }
 
 impl Shared {
-    /// A place at the feed that tells of `service`, or of all.
-    pub(crate) fn subscribe(&self, service: Option<&ServiceName>) -> Subscription {
+    /// The feed that tells of `service`, or of all.
+    pub(crate) fn hub(&self, service: Option<&ServiceName>) -> &Hub {
         match service {
-            Some(service) if !service.as_str().starts_with(&self.only) => self.wide.subscribe(),
-            _ => self.hub.subscribe(),
+            Some(service) if !service.as_str().starts_with(&self.only) => &self.wide,
+            _ => &self.hub,
         }
     }
 

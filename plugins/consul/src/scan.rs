@@ -1,6 +1,6 @@
-//! What there is in a datacenter, service by service, in one number each.
+//! What there is in a datacenter, in one number a service and one a record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use waypost_core::{Error, Result, ServiceName};
@@ -10,20 +10,28 @@ use crate::error;
 use crate::http::{Agent, Since};
 use crate::record::Check;
 
-/// The services of a datacenter at one moment, each with a number that is another one when
-/// anything about the service may have changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The services of a datacenter at one moment, each with numbers that are other ones when anything
+/// about the service or a record may have changed.
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Scan {
     /// The index of the list of checks, to block on.
     pub(crate) index: u64,
     /// The index of the list of services.
     catalog: u64,
-    prints: BTreeMap<ServiceName, u64>,
+    prints: BTreeMap<ServiceName, Prints>,
     /// How often services had changed without a trace in any number.
     epoch: u64,
 }
 
-/// What a scan says of one service; `None` in it when there is no such service.
+/// What a scan says of one service.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Prints {
+    whole: u64,
+    /// By the hash of its id: only the owner of a record asks, who looks at each renewal too.
+    records: HashMap<u64, u64>,
+}
+
+/// What a scan says of one service or record; `None` in it when there is no such one.
 pub(crate) type Print = (u64, Option<u64>);
 
 impl Scan {
@@ -78,32 +86,47 @@ impl Scan {
     }
 
     pub(crate) fn print(&self, service: &ServiceName) -> Print {
-        (self.epoch, self.prints.get(service).copied())
+        let prints = self.prints.get(service);
+        (self.epoch, prints.map(|prints| prints.whole))
+    }
+
+    /// The same for the records that a service has under `id`, all in one.
+    pub(crate) fn print_of(&self, service: &ServiceName, id: &str) -> Print {
+        let prints = self.prints.get(service);
+        let print = prints.and_then(|prints| prints.records.get(&hash(id)));
+        (self.epoch, print.copied())
     }
 }
 
-fn prints<'a>(checks: &'a [Check], names: &'a [String], catalog: u64) -> BTreeMap<&'a str, u64> {
+fn prints<'a>(checks: &'a [Check], names: &'a [String], catalog: u64) -> BTreeMap<&'a str, Prints> {
     // A check of a machine counts for every service on it; only whether it fails matters.
     let mut machines: BTreeMap<&str, u64> = BTreeMap::new();
     for check in checks.iter().filter(|check| check.service_name.is_empty()) {
         let print = machines.entry(&check.node).or_default();
         *print = print.wrapping_add(hash((&check.check_id, check.is_critical())));
     }
-    let mut prints: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut prints: BTreeMap<&str, Prints> = BTreeMap::new();
     for check in checks {
         if matches!(check.service_name.as_str(), "" | SERVERS) {
             continue;
         }
         let machine = machines.get(check.node.as_str());
         let id = (&check.node, &check.service_id, &check.check_id);
-        let print = prints.entry(&check.service_name).or_default();
-        // A sum, so that the order of the list does not matter.
-        *print = print.wrapping_add(hash((id, &check.status, check.modify_index, machine)));
+        let print = hash((id, &check.status, check.modify_index, machine));
+        let service = prints.entry(&check.service_name).or_default();
+        let record = service.records.entry(hash(check.service_id.as_str()));
+        // Sums, so that the order of the list does not matter.
+        for sum in [&mut service.whole, record.or_default()] {
+            *sum = sum.wrapping_add(print);
+        }
     }
     // Nothing is known of a service without checks but that some service has changed.
     let unknown = hash((catalog, &machines));
     for name in names {
-        prints.entry(name).or_insert(unknown);
+        prints.entry(name).or_insert_with(|| Prints {
+            whole: unknown,
+            records: HashMap::new(),
+        });
     }
     prints
 }
@@ -143,8 +166,7 @@ mod tests {
         }
     }
 
-    fn changed(before: &Scan, after: &Scan) -> Vec<String> {
-        let mut after = after.clone();
+    fn changed(before: &Scan, mut after: Scan) -> Vec<String> {
         after.follow(before).expect("a successor");
         let names = before.names().chain(after.names());
         let mut names: Vec<_> = names
@@ -168,37 +190,59 @@ mod tests {
     #[test]
     fn only_what_changed_has_another_number() {
         let before = scan(10, 10, &base(), &["a", "b"]);
-        assert!(changed(&before, &before).is_empty());
+        assert!(changed(&before, scan(10, 10, &base(), &["a", "b"])).is_empty());
         let mut reordered = base();
         reordered.reverse();
-        assert!(changed(&before, &scan(11, 10, &reordered, &["a", "b"])).is_empty());
+        assert!(changed(&before, scan(11, 10, &reordered, &["a", "b"])).is_empty());
 
         let mut checks = base();
         checks[2] = check("m1", "a", "critical", 11);
-        assert_eq!(changed(&before, &scan(11, 10, &checks, &["a", "b"])), ["a"]);
+        assert_eq!(changed(&before, scan(11, 10, &checks, &["a", "b"])), ["a"]);
         let mut checks = base();
         checks[3].modify_index = 11;
-        assert_eq!(changed(&before, &scan(11, 11, &checks, &["a", "b"])), ["b"]);
+        assert_eq!(changed(&before, scan(11, 11, &checks, &["a", "b"])), ["b"]);
         let mut checks = base();
         checks[1].status = "critical".to_owned();
-        assert_eq!(changed(&before, &scan(11, 10, &checks, &["a", "b"])), ["b"]);
+        assert_eq!(changed(&before, scan(11, 10, &checks, &["a", "b"])), ["b"]);
         checks[1].status = "warning".to_owned();
-        assert!(changed(&before, &scan(11, 10, &checks, &["a", "b"])).is_empty());
+        assert!(changed(&before, scan(11, 10, &checks, &["a", "b"])).is_empty());
+    }
+
+    #[test]
+    fn a_record_has_a_number_of_its_own() {
+        let other = |status: &str| {
+            let mut other = check("m2", "a", status, 7);
+            other.service_id = "a-2".to_owned();
+            other
+        };
+        let scan = |other: Check, modified: u64| {
+            let mut checks = base();
+            checks.push(other);
+            scan(modified, modified, &checks, &["a", "b"])
+        };
+        let before = scan(other("passing"), 10);
+        let mut after = scan(other("critical"), 11);
+        after.follow(&before).expect("a successor");
+        let service = ServiceName::new("a").expect("name");
+        let of = |scan: &Scan, id| scan.print_of(&service, id);
+        assert_ne!(of(&before, "a-2"), of(&after, "a-2"));
+        assert_eq!(of(&before, "a-1"), of(&after, "a-1"));
+        assert!(of(&after, "a-1").1.is_some() && of(&after, "a-3").1.is_none());
     }
 
     #[test]
     fn services_come_and_go() {
         let before = scan(10, 10, &base(), &["a", "b"]);
         let more = scan(11, 11, &base(), &["a", "b", "c"]);
-        assert_eq!(changed(&before, &more), ["c"]);
-        assert_eq!(changed(&before, &scan(11, 11, &base()[..3], &["a"])), ["b"]);
+        assert_eq!(changed(&before, more), ["c"]);
+        assert_eq!(changed(&before, scan(11, 11, &base()[..3], &["a"])), ["b"]);
     }
 
     #[test]
     fn a_service_without_checks_changes_with_the_catalog() {
         let before = scan(10, 10, &base(), &["a", "b", "bare"]);
         assert_eq!(
-            changed(&before, &scan(12, 12, &base(), &["a", "b", "bare"])),
+            changed(&before, scan(12, 12, &base(), &["a", "b", "bare"])),
             ["bare"]
         );
     }
@@ -207,7 +251,7 @@ mod tests {
     fn a_change_without_a_trace_makes_all_suspect() {
         let before = scan(10, 10, &base(), &["a", "b"]);
         assert_eq!(
-            changed(&before, &scan(12, 12, &base(), &["a", "b"])),
+            changed(&before, scan(12, 12, &base(), &["a", "b"])),
             ["a", "b"]
         );
     }

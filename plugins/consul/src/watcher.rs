@@ -109,7 +109,7 @@ impl<'a> Many<'a> {
     }
 
     async fn follow(mut self, only: Option<&ServiceName>) -> Result<Infallible> {
-        let mut feed = self.shared.subscribe(only);
+        let mut feed = self.shared.hub(only).subscribe();
         self.read(&*feed.next().await?, only).await?;
         if self.instances().is_empty() && self.prove(only).await? == Rights::Granted {
             // The rights may have come after that was read.
@@ -142,7 +142,7 @@ impl<'a> Many<'a> {
 
     /// Reads everything by a scan that begins now.
     async fn read_anew(&mut self, only: Option<&ServiceName>) -> Result<Subscription> {
-        let mut feed = self.shared.subscribe(only);
+        let mut feed = self.shared.hub(only).subscribe();
         self.seen.clear();
         self.read(&*feed.next().await?, only).await?;
         Ok(feed)

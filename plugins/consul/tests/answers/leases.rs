@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use waypost_core::{ErrorKind, RegisterOptions, Registry, Result};
 
-use crate::script::{Agent, Answer, Asked, at, instance, says};
+use crate::script::{Agent, Answer, Asked, at, instance, open, says};
 
 const TTL: Duration = Duration::from_secs(10);
 
@@ -306,14 +307,14 @@ async fn a_renewal_that_was_given_up_moves_the_next_one() {
     keeps.say("", Answer::Silence);
     // As the keeper does, whose patience is a third of the ttl.
     let patience = Duration::from_millis(200);
-    assert!(tokio::time::timeout(patience, lease.renew()).await.is_err());
-    let moved = tokio::time::timeout(patience, lease.renew()).await;
+    assert!(timeout(patience, lease.renew()).await.is_err());
+    let moved = timeout(patience, lease.renew()).await;
     moved
         .expect("without asking the silent one")
         .expect("renewed");
     assert_eq!(second.count("service/register"), 1);
     // And so does a registration.
-    let registered = tokio::time::timeout(patience, register(&*registry)).await;
+    let registered = timeout(patience, register(&*registry)).await;
     registered.expect("at the second").expect("registered");
 }
 
@@ -352,11 +353,116 @@ async fn an_agent_that_does_not_answer_is_asked_by_renewals_alone() {
     let error = lease.renew().await.expect_err("busy");
     assert_eq!(error.retry_after(), Some(Duration::from_secs(7)), "{error}");
     let asked = agent.count("");
-    let told = tokio::time::timeout(Duration::from_secs(2), lease.lost()).await;
+    let told = timeout(Duration::from_secs(2), lease.lost()).await;
     assert!(told.is_err(), "{told:?}");
     assert_eq!(agent.count(""), asked);
     keeps.says.lock().expect("lock").clear();
     lease.renew().await.expect("renewed");
     keeps.change(|record| record["Meta"]["waypost-owner"] = json!("0123456789abcdef-1"));
     assert_eq!(lease.lost().await.kind(), ErrorKind::LeaseLost);
+}
+
+#[tokio::test]
+async fn what_an_agent_of_several_has_expired_is_written_anew_at_once() {
+    for are_several in [false, true] {
+        let keeps = Keeps::default();
+        let (agent, other) = (keeps.start().await, Keeps::default().start().await);
+        let url = match are_several {
+            true => format!("consul://{},{}", agent.address, other.address),
+            false => format!("consul://{}", agent.address),
+        };
+        let mut lease = register(&*open(&url).await).await.expect("lease");
+        let record = keeps.record.lock().expect("lock").clone();
+        let mut service = record.expect("a record");
+        service["Service"] = service["Name"].clone();
+        let check = &service["Check"]["CheckID"];
+        keeps.say(
+            "agent/health",
+            says(
+                503,
+                json!({"AggregatedStatus": "critical", "Service": service,
+                    "Checks": [{"CheckID": check, "Status": "critical"}]}),
+            ),
+        );
+        let passed = agent.count("check/pass");
+        let renewed = lease.renew().await;
+        if are_several {
+            renewed.expect("renewed where it was");
+            assert_eq!(agent.count("check/pass"), passed + 1);
+        } else {
+            // The one who keeps it registers it anew.
+            let error = renewed.expect_err("expired");
+            assert_eq!(error.kind(), ErrorKind::LeaseLost, "{error}");
+        }
+    }
+}
+
+/// The checks of the datacenter: ours, and another one of the service that was written at `index`.
+fn checks(index: u64) -> Value {
+    let check = |id: &str, index: u64| {
+        json!({"Node": "m1", "CheckID": format!("service:{id}"), "Status": "passing",
+            "ServiceID": id, "ServiceName": "orders", "ModifyIndex": index})
+    };
+    json!([check("orders-1", 3), check("orders-2", index)])
+}
+
+#[tokio::test]
+async fn beyond_the_limit_neither_beats_nor_the_changes_of_others_cost_a_request() {
+    let keeps = Keeps::default();
+    let others = keeps.clone();
+    let agent = Agent::start(move |asked| match asked.line.as_str() {
+        line if line.contains("catalog/services") => {
+            at("x-consul-index: 7\r\n", json!({"orders": []}))
+        }
+        line if !line.contains("state/any") => others.answer(asked),
+        // Two changes, and then no more.
+        line if line.contains("index=7") => at("x-consul-index: 8\r\n", checks(8)),
+        line if line.contains("index=8") => at("x-consul-index: 9\r\n", checks(9)),
+        line if line.contains("index=9") => Answer::Silence,
+        _ => at("x-consul-index: 7\r\n", checks(7)),
+    })
+    .await;
+    let registry = agent.open("queries=0").await;
+    let mut lease = register(&*registry).await.expect("lease");
+    let [mut looks, mut beats] = [agent.count("agent/health"), 0];
+    for beat in 0..5 {
+        let lost = timeout(Duration::from_millis(200), lease.lost()).await;
+        assert!(lost.is_err(), "{lost:?}");
+        // Before the first scan it was not known to be ours.
+        looks += usize::from(beat == 0);
+        assert_eq!(agent.count("agent/health"), looks + beats, "{beat}");
+        lease.renew().await.expect("renewed");
+        beats += 1;
+    }
+    assert_eq!(agent.count("state/any"), 4, "one scan, and one a change");
+}
+
+#[tokio::test]
+async fn beyond_the_limit_a_record_that_vanished_is_a_lost_lease() {
+    let keeps = Keeps::default();
+    let others = keeps.clone();
+    let (tell, told) = tokio::sync::watch::channel(false);
+    let agent = Agent::start(move |asked| match asked.line.as_str() {
+        line if line.contains("catalog/services") => {
+            at("x-consul-index: 7\r\n", json!({"orders": []}))
+        }
+        line if !line.contains("state/any") => others.answer(asked),
+        line if line.contains("index=8") => Answer::Silence,
+        line if line.contains("index=7") && *told.borrow() => at("x-consul-index: 8\r\n", "[]"),
+        line if line.contains("index=7") => says(500, "rpc error making call: EOF"),
+        _ => at("x-consul-index: 7\r\n", checks(7)),
+    })
+    .await;
+    let registry = agent.open("queries=0").await;
+    let mut lease = register(&*registry).await.expect("lease");
+    // The shared query fails, which the next renewal mends.
+    let lost = timeout(Duration::from_millis(500), lease.lost()).await;
+    assert!(lost.is_err(), "{lost:?}");
+    *keeps.record.lock().expect("lock") = None;
+    tell.send_replace(true);
+    let error = lease.renew().await.expect_err("gone");
+    assert_eq!(error.kind(), ErrorKind::LeaseLost, "{error}");
+    let lost = timeout(Duration::from_secs(5), lease.lost()).await;
+    let error = lost.expect("told");
+    assert_eq!(error.kind(), ErrorKind::LeaseLost, "{error}");
 }

@@ -105,13 +105,13 @@ impl Behind {
         let mut operations: Vec<Value> = before
             .iter()
             .filter(|(id, _)| !kept(id))
-            .map(|(_, service)| operation("delete", machine, service.clone()))
+            .map(|(_, service)| operation("delete", machine, service))
             .collect();
-        operations.extend(
-            instances
-                .iter()
-                .map(|one| operation("set", machine, definition(one))),
-        );
+        for one in instances {
+            operations.push(operation("set", machine, &definition(one)));
+            // Else the shared query of all checks would hear of it by chance only.
+            operations.push(check(machine, one));
+        }
         assert!(operations.len() <= MOST, "one transaction takes {MOST}");
         self.send(Method::PUT, "txn", Some(Value::Array(operations)))
             .await?;
@@ -131,8 +131,15 @@ fn tags(bytes: &[u8]) -> Vec<String> {
     "tevm".chars().flat_map(both).collect()
 }
 
-fn operation(verb: &str, machine: &str, service: Value) -> Value {
+fn operation(verb: &str, machine: &str, service: &Value) -> Value {
     json!({"Service": {"Verb": verb, "Node": machine, "Service": service}})
+}
+
+fn check(machine: &str, instance: &Instance) -> Value {
+    let id = &instance.node.id;
+    let check = format!("service:{id}");
+    let check = json!({"Node": machine, "CheckID": check, "ServiceID": id, "Status": "passing"});
+    json!({"Check": {"Verb": "set", "Check": check}})
 }
 
 /// An instance as go-micro's first releases wrote it, with what they had no place for.
