@@ -23,7 +23,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::grpc::GrpcChannel;
 use crate::http::HttpClient;
 use crate::layers::{self, CallService, Wrapper};
-use crate::names::ByName;
 use crate::options::CallOptions;
 use crate::pools::Pools;
 use crate::route::Route;
@@ -54,7 +53,7 @@ struct Shared {
     directory: Directory,
     settings: Arc<Settings>,
     pools: Arc<Pools>,
-    routes: RwLock<HashMap<Box<str>, Arc<Route>, ByName>>,
+    routes: RwLock<HashMap<Box<str>, Arc<Route>>>,
     /// Whoever opens a route holds it, so that one route is opened once.
     opening: tokio::sync::Mutex<()>,
 }

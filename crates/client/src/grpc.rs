@@ -133,11 +133,8 @@ where
             .is_layered(request.extensions().get::<CallOptions>());
         if let Some(route) = known.filter(|_| !layered) {
             return Box::pin(async move {
-                let begun = Instant::now();
-                let (mut parts, body) = request.into_parts();
-                let (plan, body) = (plan(&mut parts), Outgoing::new(body));
-                let options = parts.extensions.get::<CallOptions>();
-                route.send_since(begun, &plan, body, options).await
+                let (begun, (parts, body)) = (Instant::now(), request.into_parts());
+                send_bare(&route, begun, parts, Outgoing::new(body)).await
             });
         }
         let channel = self.clone();

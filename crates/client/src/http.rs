@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -23,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::layers::Called;
 use crate::options::CallOptions;
 use crate::plan::Plan;
-use crate::route::{Head, Route};
+use crate::route::Head;
 use crate::version::Version;
 
 /// What concerns one connection and is not passed on (RFC 9110, section 7.6.1). `Expect` neither:
@@ -76,7 +75,7 @@ impl Client {
         B::Error: Into<BoxError>,
     {
         let begun = Instant::now();
-        let (mut parts, body) = request.into_parts();
+        let (parts, body) = request.into_parts();
         let body = Outgoing::new(body);
         if self.is_layered(parts.extensions.get::<CallOptions>()) {
             let uri = &parts.uri;
@@ -84,32 +83,22 @@ impl Client {
             let request = Request::from_parts(parts, body);
             return Box::pin(self.layered(called, request)).await;
         }
-        let route = match self.known(service_of(&parts)?) {
-            Some(route) => route,
-            None => Box::pin(self.opened_for(&parts)).await?,
-        };
-        let plan = plan(&mut parts);
-        let options = parts.extensions.get::<CallOptions>();
-        route.send_since(begun, &plan, body, options).await
+        self.request_bare(begun, parts, body).await
     }
 
     /// A request without layers.
     pub(crate) async fn request_bare(
         &self,
         begun: Instant,
-        request: Request<Outgoing>,
+        mut parts: Parts,
+        body: Outgoing,
     ) -> Result<Response<Answer>> {
-        let (mut parts, body) = request.into_parts();
-        let route = self.opened_for(&parts).await?;
+        let options = parts.extensions.get::<CallOptions>();
+        let route = self.route_within(service_of(&parts)?, options, &parts.headers);
+        let route = route.await?;
         let plan = plan(&mut parts);
         let options = parts.extensions.get::<CallOptions>();
         route.send_since(begun, &plan, body, options).await
-    }
-
-    async fn opened_for(&self, parts: &Parts) -> Result<Arc<Route>> {
-        let options = parts.extensions.get::<CallOptions>();
-        self.route_within(service_of(parts)?, options, &parts.headers)
-            .await
     }
 }
 

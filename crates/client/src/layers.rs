@@ -247,7 +247,10 @@ impl Client {
             return Err(Error::config("a layer took away what is called (`Called`)"));
         };
         match called.way {
-            Way::Http => self.request_bare(Instant::now(), request).await,
+            Way::Http => {
+                let (begun, (parts, body)) = (Instant::now(), request.into_parts());
+                self.request_bare(begun, parts, body).await
+            }
             Way::Grpc => self.grpc_bare(&called.service, request).await,
             Way::Call(coding) => {
                 let (parts, body) = request.into_parts();

@@ -26,7 +26,6 @@ mod grpc;
 mod http;
 mod layers;
 mod meter;
-mod names;
 mod node_of;
 mod options;
 mod peer;

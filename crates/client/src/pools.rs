@@ -1,6 +1,7 @@
 //! A client's connections: a pool for each address, whatever nodes stand for it.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::time::Instant;
@@ -16,6 +17,8 @@ pub(crate) struct Pools {
     connector: Connector,
     keeping: Keeping,
     opened: Instant,
+    /// The age at the last sweep.
+    swept: AtomicU32,
     /// A pool lives as long as a node that stands for its address, or a call.
     by_address: Mutex<HashMap<Address, Weak<Pool>>>,
 }
@@ -26,6 +29,7 @@ impl Pools {
             connector,
             keeping,
             opened: Instant::now(),
+            swept: AtomicU32::new(0),
             by_address: Mutex::default(),
         }
     }
@@ -49,8 +53,12 @@ impl Pools {
     }
 
     /// Closes idle connections that are closed by the other side or too old. Who follows a service
-    /// calls it as often as [`Pool::sweep_every`] says; that several do, changes nothing.
+    /// calls it as often as [`Pool::sweep_every`] says; of several, one sweeps.
     pub(crate) fn sweep(&self) {
+        let now = self.age();
+        if self.swept.swap(now, Ordering::Relaxed) == now {
+            return;
+        }
         let mut alive = Vec::new();
         self.known().retain(|_, pool| {
             let pool = pool.upgrade();
@@ -58,7 +66,6 @@ impl Pools {
             alive.extend(pool);
             lives
         });
-        let now = self.age();
         // Outside of the lock: closing wakes tasks.
         for pool in alive {
             pool.sweep(now);
