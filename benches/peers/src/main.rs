@@ -20,9 +20,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use waypost_figures::load;
+use waypost_figures::{Report, exit, load};
 
-use crate::report::{Report, Size};
+use crate::report::{Picks, Size};
 
 /// Compares picks with those of others in one run.
 #[derive(Debug, Parser)]
@@ -64,27 +64,18 @@ fn run(arguments: &Arguments) -> Result<bool> {
         moved.extend(moved::run(nodes)?);
     }
     let report = Report {
+        bench: "picks",
         load: [begun, load()],
         goals: goals::of(&sizes, &rebuilt, &moved),
-        sizes,
-        rebuilt,
-        moved,
+        figures: Picks {
+            sizes,
+            rebuilt,
+            moved,
+        },
     };
-    if arguments.json {
-        println!("{:#}", report.json());
-    } else {
-        report.table(&mut std::io::stdout().lock())?;
-    }
-    Ok(report.is_good())
+    report.show(arguments.json)
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(2)
-        }
-    }
+    exit(run(&Arguments::parse()))
 }

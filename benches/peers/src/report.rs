@@ -1,9 +1,9 @@
-//! What was measured, against the goals: as tables and as JSON.
+//! What was measured: as tables and as JSON.
 
 use std::io::Write;
 
 use serde_json::{Value, json};
-use waypost_figures::{Goal, Verdict};
+use waypost_figures::Figures;
 
 use crate::measure::Shown;
 use crate::moved::Moved;
@@ -24,30 +24,19 @@ pub(crate) fn min_of(shown: &[Shown], name: &str) -> f64 {
 
 /// Everything of one run.
 #[derive(Debug)]
-pub(crate) struct Report {
-    pub(crate) load: [String; 2],
+pub(crate) struct Picks {
     pub(crate) sizes: Vec<Size>,
     pub(crate) rebuilt: Vec<Rebuilt>,
     pub(crate) moved: Vec<Moved>,
-    pub(crate) goals: Vec<Goal>,
 }
 
-impl Report {
-    pub(crate) fn is_good(&self) -> bool {
-        self.goals
-            .iter()
-            .all(|goal| goal.verdict() != Verdict::Missed)
-    }
-
-    pub(crate) fn json(&self) -> Value {
+impl Figures for Picks {
+    fn json(&self) -> Value {
         let shown = |all: &[Shown]| -> Vec<Value> {
             let one = |one: &Shown| json!({ "name": one.name, "ns": one.cpu.json(), "allocations": one.allocations });
             all.iter().map(one).collect()
         };
         json!({
-            "bench": "picks",
-            "command": "cargo xtask bench picks --json",
-            "load": { "begin": self.load[0], "end": self.load[1] },
             "picks": self.sizes.iter().map(|size| json!({
                 "nodes": size.nodes,
                 "one_thread": shown(&size.alone),
@@ -59,15 +48,10 @@ impl Report {
             "keys_moved": self.moved.iter().map(|one| json!({
                 "name": one.name, "nodes": one.nodes, "part": one.part,
             })).collect::<Vec<_>>(),
-            "goals": self.goals.iter().map(Goal::json).collect::<Vec<_>>(),
         })
     }
 
-    /// The tables, for people.
-    ///
-    /// # Errors
-    /// When `out` cannot be written.
-    pub(crate) fn table(&self, out: &mut dyn Write) -> std::io::Result<()> {
+    fn table(&self, out: &mut dyn Write) -> std::io::Result<()> {
         writeln!(
             out,
             "CPU ns a pick, least (median); one thread | two pinned threads"
@@ -111,11 +95,6 @@ impl Report {
                 one.part * 100.0
             )?;
         }
-        waypost_figures::table(&self.goals, out)?;
-        let [begin, end] = &self.load;
-        writeln!(
-            out,
-            "load average {begin} at the start, {end} at the end\nagain: cargo xtask bench picks"
-        )
+        Ok(())
     }
 }

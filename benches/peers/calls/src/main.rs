@@ -23,10 +23,10 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tokio::time::Instant;
-use waypost_figures::load;
+use waypost_figures::{Report, exit, load};
 
 use crate::mode::Mode;
-use crate::report::Report;
+use crate::report::Calls;
 
 /// Compares calls with those of other clients in one run.
 #[derive(Debug, Parser)]
@@ -98,26 +98,17 @@ fn compare(arguments: &Arguments) -> Result<bool> {
     let until = Instant::now() + Duration::try_from_secs_f64(arguments.minutes * 60.0)?;
     let shown = rounds::run(&modes, arguments.rounds as usize, arguments.calls, until)?;
     let report = Report {
+        bench: "calls",
         load: [begun, load()],
         goals: goals::of(&shown),
-        calls: arguments.calls,
-        shown,
+        figures: Calls {
+            calls: arguments.calls,
+            shown,
+        },
     };
-    if arguments.json {
-        println!("{:#}", report.json());
-    } else {
-        report.table(&mut std::io::stdout().lock())?;
-    }
-    Ok(report.is_good())
+    report.show(arguments.json)
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(2)
-        }
-    }
+    exit(run(&Arguments::parse()))
 }

@@ -1,28 +1,21 @@
-//! What was measured, against the goals: as tables and as JSON.
+//! What was measured: as tables and as JSON.
 
 use std::io::Write;
 
 use serde_json::{Value, json};
-use waypost_figures::{Goal, Verdict};
+use waypost_figures::Figures;
 
 use crate::rounds::Shown;
 use crate::turn::IN_FLIGHT;
 
 /// Everything of one run.
 #[derive(Debug)]
-pub(crate) struct Report {
-    pub(crate) load: [String; 2],
+pub(crate) struct Calls {
     pub(crate) calls: u64,
     pub(crate) shown: Vec<Shown>,
-    pub(crate) goals: Vec<Goal>,
 }
 
-impl Report {
-    pub(crate) fn is_good(&self) -> bool {
-        let missed = |goal: &Goal| goal.verdict() == Verdict::Missed;
-        !self.goals.iter().any(missed)
-    }
-
+impl Calls {
     /// How often the floor's CPU time each one takes.
     fn over_floor(&self, one: &Shown) -> f64 {
         let floor = self
@@ -31,8 +24,10 @@ impl Report {
             .find(|floor| floor.mode == one.mode.floor());
         floor.map_or(f64::NAN, |floor| one.over(floor, |turn| turn.cpu).median())
     }
+}
 
-    pub(crate) fn json(&self) -> Value {
+impl Figures for Calls {
+    fn json(&self) -> Value {
         let one = |one: &Shown| {
             json!({
                 "name": one.mode.name(),
@@ -47,21 +42,13 @@ impl Report {
             })
         };
         json!({
-            "bench": "calls",
-            "command": "cargo xtask bench calls --json",
-            "load": { "begin": self.load[0], "end": self.load[1] },
             "in_flight": IN_FLIGHT,
             "calls_a_turn": self.calls,
             "calls": self.shown.iter().map(one).collect::<Vec<_>>(),
-            "goals": self.goals.iter().map(Goal::json).collect::<Vec<_>>(),
         })
     }
 
-    /// The tables, for people.
-    ///
-    /// # Errors
-    /// When `out` cannot be written.
-    pub(crate) fn table(&self, out: &mut dyn Write) -> std::io::Result<()> {
+    fn table(&self, out: &mut dyn Write) -> std::io::Result<()> {
         let turns = self.shown.first().map_or(0, |one| one.passes[0].len() * 2);
         writeln!(
             out,
@@ -88,11 +75,6 @@ impl Report {
                 one.all(|turn| turn.slowest_hundredth).median(),
             )?;
         }
-        waypost_figures::table(&self.goals, out)?;
-        let [begin, end] = &self.load;
-        writeln!(
-            out,
-            "load average {begin} at the start, {end} at the end\nagain: cargo xtask bench calls"
-        )
+        Ok(())
     }
 }

@@ -71,10 +71,7 @@ impl Goal {
 }
 
 /// The goals, for people.
-///
-/// # Errors
-/// When `out` cannot be written.
-pub fn table(goals: &[Goal], out: &mut dyn Write) -> std::io::Result<()> {
+pub(crate) fn table(goals: &[Goal], out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out, "\ngoals")?;
     for goal in goals {
         let (of, figure) = goal.worst().cloned().unwrap_or_default();

@@ -2,8 +2,10 @@
 
 mod goal;
 mod machine;
+mod report;
 mod series;
 
-pub use goal::{Goal, Verdict, table};
+pub use goal::{Goal, Verdict};
 pub use machine::{cpus, load, pin, thread_cpu};
+pub use report::{Figures, Report, exit};
 pub use series::Series;
