@@ -162,7 +162,7 @@ impl Config {
         })
     }
 
-    /// What opens a session of `timeout`.
+    /// What opens a session of `timeout`, of nobody in particular.
     pub(crate) fn connector(&self, timeout: Duration) -> Connector {
         let mut connector = zookeeper_client::Client::connector()
             .with_session_timeout(timeout.min(MAX_SESSION))
@@ -172,14 +172,16 @@ impl Config {
         if let Some(Version(major, minor, patch)) = self.version {
             connector = connector.with_server_version(major, minor, patch);
         }
-        if let Some((name, password)) = &self.user {
-            let identity = format!("{name}:{}", password.expose());
-            connector = connector.with_auth("digest", identity.as_bytes());
-        }
         match &self.tls {
             Some(tls) => connector.with_tls(tls.options.clone()),
             None => connector,
         }
+    }
+
+    /// The user as the scheme `digest` wants it.
+    pub(crate) fn identity(&self) -> Option<Vec<u8>> {
+        let (name, password) = self.user.as_ref()?;
+        Some(format!("{name}:{}", password.expose()).into_bytes())
     }
 
     /// The servers as the client wants them.

@@ -3,6 +3,7 @@
 mod alarms;
 mod claims;
 mod config;
+mod dial;
 mod error;
 mod feed;
 mod guard;

@@ -14,6 +14,7 @@ use zookeeper_client::{Client, Error as Told, SessionState, StateWatcher};
 use crate::alarms::Alarms;
 use crate::claims::{Claims, Token};
 use crate::config::Config;
+use crate::dial::dial;
 use crate::error;
 use crate::sane::sane;
 use crate::znode::Znode;
@@ -71,11 +72,7 @@ impl Session {
     /// # Cancel safety
     /// A dropped future leaves at most a session that the server ends.
     pub(crate) async fn open(config: Arc<Config>, timeout: Duration) -> Result<Self, Told> {
-        let connector = config.connector(timeout);
-        let client = match config.speaks_tls() {
-            true => connector.secure_connect(&config.cluster()).await?,
-            false => connector.connect(&config.cluster()).await?,
-        };
+        let client = dial(&config, timeout).await?;
         let claims = Claims::new(client.session_timeout());
         let core = Arc::new(Core {
             alarms: Alarms::new(client.clone(), config.is_ancient()),
