@@ -1,11 +1,18 @@
 //! Asks for a session, and tells the server whose it is.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use zookeeper_client::{Client, Connector, Error as Told};
 
 use crate::config::Config;
+use crate::leash::{Holder, Leash};
+
+/// A session, and what its task is held by.
+pub(crate) type Dialled = (Client, Arc<Leash>);
 
 /// How a user is told.
 const SCHEME: &str = "digest";
@@ -20,7 +27,7 @@ const SCHEME: &str = "digest";
 ///
 /// # Cancel safety
 /// A dropped future leaves at most a session that the server ends.
-pub(crate) async fn dial(config: &Config, timeout: Duration) -> Result<Client, Told> {
+pub(crate) async fn dial(config: &Config, timeout: Duration) -> Result<Dialled, Told> {
     let begun = Instant::now();
     let Some(identity) = config.identity() else {
         return ask(config, config.connector(timeout)).await;
@@ -30,18 +37,30 @@ pub(crate) async fn dial(config: &Config, timeout: Duration) -> Result<Client, T
     if !matches!(asked, Err(Told::NoHosts)) || begun.elapsed() >= config.timeout {
         return asked;
     }
-    let Ok(client) = ask(config, config.connector(timeout)).await else {
+    let Ok((client, leash)) = ask(config, config.connector(timeout)).await else {
         return asked;
     };
     client.auth(SCHEME, &identity).await?;
-    Ok(client)
+    Ok((client, leash))
 }
 
-async fn ask(config: &Config, connector: Connector) -> Result<Client, Told> {
-    match config.speaks_tls() {
-        true => connector.secure_connect(&config.cluster()).await,
-        false => connector.connect(&config.cluster()).await,
-    }
+async fn ask(config: &Config, connector: Connector) -> Result<Dialled, Told> {
+    let holder = Holder(Arc::default());
+    let cluster = config.cluster();
+    let mut asking = pin!(async {
+        match config.speaks_tls() {
+            true => connector.secure_connect(&cluster).await,
+            false => connector.connect(&cluster).await,
+        }
+    });
+    let client = poll_fn(|context| {
+        let _scope = holder.enter();
+        asking.as_mut().poll(context)
+    })
+    .await?;
+    let Holder(leash) = holder;
+    leash.fasten(client.session_timeout(), config.timeout);
+    Ok((client, leash))
 }
 
 #[cfg(test)]
@@ -122,7 +141,7 @@ mod tests {
             write(&mut second, &answer(&user));
         });
         let config = config(&format!("zookeeper://ann:S3CR3T@{address}"));
-        let client = dial(&config, SESSION).await.expect("a session");
+        let (client, _) = dial(&config, SESSION).await.expect("a session");
         assert_eq!(client.session_timeout(), SESSION);
         server.join().expect("server");
     }

@@ -9,6 +9,7 @@ mod feed;
 mod guard;
 mod handshake;
 mod lease;
+mod leash;
 mod reach;
 mod read;
 mod registry;

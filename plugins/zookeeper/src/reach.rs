@@ -14,6 +14,8 @@ use crate::handshake;
 
 /// How long one address may take to answer.
 const PATIENCE: Duration = Duration::from_millis(300);
+/// How long a server may take for one step of a handshake: a busy one that has just started needs more.
+const SHAKES: Duration = Duration::from_secs(1);
 /// How long a connection that is taken is waited on for being closed again.
 const CLOSES: Duration = Duration::from_millis(800);
 
@@ -84,7 +86,8 @@ fn look(address: &str, tls: Option<&Option<Arc<ClientConfig>>>) -> String {
 /// What a server does with a connection, at first with one on which nothing is said.
 fn talk(stream: TcpStream, address: &str, tls: Option<&Option<Arc<ClientConfig>>>) -> String {
     let stays = bound(&stream, CLOSES) && stays_open(&stream);
-    if !stays || !bound(&stream, PATIENCE) {
+    let patience = if tls.is_some() { SHAKES } else { PATIENCE };
+    if !stays || !bound(&stream, patience) {
         return " closes connections at once; it may have as many of this address as it takes \
                 (`maxClientCnxns`)"
             .to_owned();

@@ -16,6 +16,7 @@ use crate::claims::{Claims, Token};
 use crate::config::Config;
 use crate::dial::dial;
 use crate::error;
+use crate::leash::Leash;
 use crate::sane::sane;
 use crate::znode::Znode;
 
@@ -45,6 +46,7 @@ impl std::ops::Deref for Session {
 #[derive(Debug)]
 pub(crate) struct Core {
     client: Client,
+    leash: Arc<Leash>,
     config: Arc<Config>,
     claims: Mutex<Claims>,
     /// Since when there is no connection, if there is none.
@@ -72,11 +74,12 @@ impl Session {
     /// # Cancel safety
     /// A dropped future leaves at most a session that the server ends.
     pub(crate) async fn open(config: Arc<Config>, timeout: Duration) -> Result<Self, Told> {
-        let client = dial(&config, timeout).await?;
+        let (client, leash) = dial(&config, timeout).await?;
         let claims = Claims::new(client.session_timeout());
         let core = Arc::new(Core {
             alarms: Alarms::new(client.clone(), config.is_ancient()),
             client,
+            leash,
             config,
             claims: Mutex::new(claims),
             cut: Mutex::default(),
@@ -251,10 +254,12 @@ impl Core {
         loop {
             match state {
                 SessionState::Disconnected => {
+                    self.leash.set_cut(true);
                     *self.cut() = Some(Instant::now());
                     self.claims().pause();
                 }
                 SessionState::SyncConnected | SessionState::ConnectedReadOnly => {
+                    self.leash.set_cut(false);
                     *self.cut() = None;
                     // What was wrong with the servers is so no more.
                     self.config.outlook.forget();
@@ -266,7 +271,13 @@ impl Core {
                     return self.leave();
                 }
             }
-            state = states.changed().await;
+            tokio::select! {
+                changed = states.changed() => state = changed,
+                () = self.leash.ended() => {
+                    self.give_up();
+                    return self.leave();
+                }
+            }
         }
     }
 

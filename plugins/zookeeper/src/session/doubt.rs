@@ -47,8 +47,13 @@ impl Core {
                 return Ok(());
             }
         }
+        self.give_up();
+        Ok(())
+    }
+
+    /// The session is over, whatever the client says.
+    pub(super) fn give_up(&self) {
         self.given_up.send_replace(true);
         self.claims().clear();
-        Ok(())
     }
 }
