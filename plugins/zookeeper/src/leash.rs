@@ -16,7 +16,8 @@ use spawns_core::{Spawn, SpawnScope, Task};
 use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// How often a task is looked at that nothing else wakes, until it is known how long it may last.
+/// How often a task is looked at that nothing else wakes, until it is known how long it may last, and
+/// when it has ended.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What is known of a session, and told by its task.
@@ -48,7 +49,7 @@ impl Leash {
         self.is_cut.store(is_cut, Ordering::Relaxed);
     }
 
-    /// Waits until the task was ended here.
+    /// Waits until the task was ended here. What waits for an answer of its client waits for ever then.
     ///
     /// # Cancel safety
     /// Safe.
@@ -78,6 +79,7 @@ impl Spawn for Holder {
             leash: Arc::clone(&self.0),
             seen: Instant::now(),
             look: Box::pin(sleep(LOOK_EVERY)),
+            has_ended: false,
         });
     }
 }
@@ -88,6 +90,28 @@ struct Held {
     /// When it last ran with a connection.
     seen: Instant,
     look: Pin<Box<Sleep>>,
+    has_ended: bool,
+}
+
+impl Held {
+    /// Whether the task may run.
+    fn may_run(&mut self, now: Instant, length: Option<Duration>) -> bool {
+        if !self.has_ended && length.is_some_and(|length| now >= self.seen + length) {
+            self.has_ended = true;
+            self.leash.ended.notify_one();
+        }
+        !self.has_ended
+    }
+
+    /// Is woken at `end`.
+    fn look_at(&mut self, end: Instant, context: &mut Context<'_>) {
+        if self.look.as_mut().poll(context).is_ready() {
+            self.look.as_mut().reset(end);
+            if self.look.as_mut().poll(context).is_ready() {
+                context.waker().wake_by_ref();
+            }
+        }
+    }
 }
 
 impl Future for Held {
@@ -96,20 +120,20 @@ impl Future for Held {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let now = Instant::now();
         let length = self.leash.length.get().copied();
-        if length.is_some_and(|length| now >= self.seen + length) {
-            self.leash.ended.notify_one();
-            return Poll::Ready(());
+        if !self.may_run(now, length) {
+            // The client's watches panic when their session is dropped: they go first, with whoever
+            // uses the session.
+            if Arc::strong_count(&self.leash) == 1 {
+                return Poll::Ready(());
+            }
+            self.look_at(now + LOOK_EVERY, context);
+            return Poll::Pending;
         }
         if !self.leash.is_cut.load(Ordering::Relaxed) {
             self.seen = now;
         }
         let end = length.map_or(now + LOOK_EVERY, |length| self.seen + length);
-        if self.look.as_mut().poll(context).is_ready() {
-            self.look.as_mut().reset(end);
-            if self.look.as_mut().poll(context).is_ready() {
-                context.waker().wake_by_ref();
-            }
-        }
+        self.look_at(end, context);
         self.task.as_mut().poll(context)
     }
 }
@@ -175,6 +199,10 @@ mod tests {
         let at_end = beats.load(Ordering::Relaxed);
         sleep(SESSION).await;
         assert_eq!(beats.load(Ordering::Relaxed), at_end);
+        assert_eq!(Arc::strong_count(&beats), 2, "it is kept while it is used");
+        drop(leash);
+        sleep(LOOK_EVERY * 2).await;
+        assert_eq!(Arc::strong_count(&beats), 1);
     }
 
     #[tokio::test(start_paused = true)]
