@@ -1,9 +1,12 @@
 //! The one timer of records that carry a deadline.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Context;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::Task;
 
@@ -37,6 +40,30 @@ pub fn expire(
     })
 }
 
+/// Wakes a future that nothing else may wake in time.
+#[derive(Debug)]
+pub struct Waking(Pin<Box<Sleep>>);
+
+impl Waking {
+    /// Wakes for the first time at `moment`.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub fn at(moment: Instant) -> Self {
+        Self(Box::pin(sleep_until(moment)))
+    }
+
+    /// Has whoever polls woken at `next`, or at the moment before that was named last.
+    pub fn poll(&mut self, next: Instant, context: &mut Context<'_>) {
+        if self.0.as_mut().poll(context).is_ready() {
+            self.0.as_mut().reset(next);
+            if self.0.as_mut().poll(context).is_ready() {
+                context.waker().wake_by_ref();
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -44,6 +71,24 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_polls_is_woken_at_the_moments_that_were_named() {
+        let begun = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut waking = Waking::at(begun + second);
+        let mut woken = Vec::new();
+        std::future::poll_fn(|context| {
+            woken.push(begun.elapsed().as_secs());
+            waking.poll(Instant::now() + 3 * second, context);
+            match woken.len() {
+                4 => std::task::Poll::Ready(()),
+                _ => std::task::Poll::Pending,
+            }
+        })
+        .await;
+        assert_eq!(woken, [0, 1, 4, 7]);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn each_deadline_is_swept_at_its_moment() {

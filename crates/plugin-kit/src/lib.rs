@@ -26,7 +26,7 @@ mod task;
 pub mod tls;
 
 pub use channel::{Events, Publisher, channel};
-pub use deadlines::expire;
+pub use deadlines::{Waking, expire};
 pub use hints::{Hinter, Hints, hints};
 pub use known::Known;
 pub use options::{OptionReader, option};

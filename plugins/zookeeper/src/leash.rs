@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use spawns_core::{Spawn, SpawnScope, Task};
 use tokio::sync::Notify;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::Instant;
+use waypost_plugin_kit::Waking;
 
 /// How often a task is looked at that nothing else wakes, until it is known how long it may last, and
 /// when it has ended.
@@ -68,17 +69,14 @@ impl Holder {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "nothing is listed anew: it is when a task ends"
-)]
 impl Spawn for Holder {
     fn spawn(&self, task: Task) {
+        let now = Instant::now();
         tokio::spawn(Held {
             task: Box::into_pin(task.future),
             leash: Arc::clone(&self.0),
-            seen: Instant::now(),
-            look: Box::pin(sleep(LOOK_EVERY)),
+            seen: now,
+            waking: Waking::at(now + LOOK_EVERY),
             has_ended: false,
         });
     }
@@ -89,7 +87,7 @@ struct Held {
     leash: Arc<Leash>,
     /// When it last ran with a connection.
     seen: Instant,
-    look: Pin<Box<Sleep>>,
+    waking: Waking,
     has_ended: bool,
 }
 
@@ -101,16 +99,6 @@ impl Held {
             self.leash.ended.notify_one();
         }
         !self.has_ended
-    }
-
-    /// Is woken at `end`.
-    fn look_at(&mut self, end: Instant, context: &mut Context<'_>) {
-        if self.look.as_mut().poll(context).is_ready() {
-            self.look.as_mut().reset(end);
-            if self.look.as_mut().poll(context).is_ready() {
-                context.waker().wake_by_ref();
-            }
-        }
     }
 }
 
@@ -126,14 +114,14 @@ impl Future for Held {
             if Arc::strong_count(&self.leash) == 1 {
                 return Poll::Ready(());
             }
-            self.look_at(now + LOOK_EVERY, context);
+            self.waking.poll(now + LOOK_EVERY, context);
             return Poll::Pending;
         }
         if !self.leash.is_cut.load(Ordering::Relaxed) {
             self.seen = now;
         }
         let end = length.map_or(now + LOOK_EVERY, |length| self.seen + length);
-        self.look_at(end, context);
+        self.waking.poll(end, context);
         self.task.as_mut().poll(context)
     }
 }
@@ -142,6 +130,8 @@ impl Future for Held {
 #[expect(clippy::disallowed_methods, reason = "paused time")]
 mod tests {
     use std::sync::atomic::AtomicUsize;
+
+    use tokio::time::sleep;
 
     use super::*;
 
