@@ -75,6 +75,7 @@ mod tests {
     use super::*;
 
     const SESSION: Duration = Duration::from_secs(10);
+
     /// The answer to a request that has no body: its number, no transaction, no fault.
     fn answer(request: &[u8]) -> Vec<u8> {
         let number = request.first_chunk::<4>().expect("a number");

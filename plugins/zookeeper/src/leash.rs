@@ -7,8 +7,7 @@
 //! on a runtime of one thread, the process.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -26,7 +25,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Leash {
     /// How long the task goes on from when it last ran with a connection.
     length: OnceLock<Duration>,
-    is_cut: AtomicBool,
+    /// Since when there is no connection, if there is none.
+    cut: Mutex<Option<Instant>>,
     ended: Notify,
 }
 
@@ -45,9 +45,9 @@ impl Leash {
         let _ = self.length.set((session * 7 / 5).saturating_sub(spent));
     }
 
-    /// Whether there is no connection.
-    pub(crate) fn set_cut(&self, is_cut: bool) {
-        self.is_cut.store(is_cut, Ordering::Relaxed);
+    /// Since when there is no connection, if there is none.
+    pub(crate) fn cut(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.cut.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until the task was ended here. What waits for an answer of its client waits for ever then.
@@ -72,6 +72,7 @@ impl Holder {
 impl Spawn for Holder {
     fn spawn(&self, task: Task) {
         let now = Instant::now();
+        // It outlives whoever dropped the client: it has the session's end to tell the server.
         tokio::spawn(Held {
             task: Box::into_pin(task.future),
             leash: Arc::clone(&self.0),
@@ -117,7 +118,7 @@ impl Future for Held {
             self.waking.poll(now + LOOK_EVERY, context);
             return Poll::Pending;
         }
-        if !self.leash.is_cut.load(Ordering::Relaxed) {
+        if self.leash.cut().is_none() {
             self.seen = now;
         }
         let end = length.map_or(now + LOOK_EVERY, |length| self.seen + length);
@@ -129,7 +130,7 @@ impl Future for Held {
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "paused time")]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use tokio::time::sleep;
 
@@ -177,8 +178,8 @@ mod tests {
             beats.load(Ordering::Relaxed) >= 299,
             "it goes on while connected"
         );
-        leash.set_cut(true);
         let begun = Instant::now();
+        *leash.cut() = Some(begun);
         leash.ended().await;
         let took = begun.elapsed();
         let before = LENGTH - Duration::from_secs(1);
@@ -201,9 +202,9 @@ mod tests {
         let beats = beating(&leash);
         leash.fasten(SESSION, SILENCE);
         for _ in 0..5 {
-            leash.set_cut(true);
+            *leash.cut() = Some(Instant::now());
             sleep(SESSION).await;
-            leash.set_cut(false);
+            *leash.cut() = None;
             sleep(Duration::from_secs(3)).await;
         }
         assert!(beats.load(Ordering::Relaxed) > 150);

@@ -49,8 +49,6 @@ pub(crate) struct Core {
     leash: Arc<Leash>,
     config: Arc<Config>,
     claims: Mutex<Claims>,
-    /// Since when there is no connection, if there is none.
-    cut: Mutex<Option<Instant>>,
     /// Whether the server was found to know the session no more.
     given_up: watch::Sender<bool>,
     /// Held by whoever asks the server that.
@@ -82,7 +80,6 @@ impl Session {
             leash,
             config,
             claims: Mutex::new(claims),
-            cut: Mutex::default(),
             given_up: watch::Sender::new(false),
             doubting: tokio::sync::Mutex::new(()),
             sooner: Arc::default(),
@@ -254,13 +251,11 @@ impl Core {
         loop {
             match state {
                 SessionState::Disconnected => {
-                    self.leash.set_cut(true);
-                    *self.cut() = Some(Instant::now());
+                    *self.leash.cut() = Some(Instant::now());
                     self.claims().pause();
                 }
                 SessionState::SyncConnected | SessionState::ConnectedReadOnly => {
-                    self.leash.set_cut(false);
-                    *self.cut() = None;
+                    *self.leash.cut() = None;
                     // What was wrong with the servers is so no more.
                     self.config.outlook.forget();
                     self.claims().resume(Instant::now());

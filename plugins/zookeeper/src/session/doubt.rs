@@ -1,8 +1,5 @@
 //! Sessions that cannot be reached, and those that the server does not know any more.
 
-use std::sync::{MutexGuard, PoisonError};
-
-use tokio::time::Instant;
 use zookeeper_client::Error as Told;
 
 use super::Core;
@@ -15,16 +12,12 @@ impl Core {
     /// had better not wait, since the client waits longer before each try, up to half of the time
     /// that the session has, and a server that lost its data refuses the session for all of it.
     pub(crate) fn is_cut_off(&self) -> bool {
-        let cut = *self.cut();
+        let cut = *self.leash.cut();
         !self.is_over() && cut.is_some_and(|since| since.elapsed() > self.config.timeout)
     }
 
     pub(crate) fn is_connected(&self) -> bool {
-        self.cut().is_none()
-    }
-
-    pub(super) fn cut(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.cut.lock().unwrap_or_else(PoisonError::into_inner)
+        self.leash.cut().is_none()
     }
 
     /// Asks the server by way of `other` whether it still knows this session, and gives the
