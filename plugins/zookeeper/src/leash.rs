@@ -132,7 +132,7 @@ impl Future for Held {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use tokio::time::sleep;
+    use tokio::time::{sleep, timeout};
 
     use super::*;
 
@@ -180,7 +180,8 @@ mod tests {
         );
         let begun = Instant::now();
         *leash.cut() = Some(begun);
-        leash.ended().await;
+        let ended = timeout(SESSION * 2, leash.ended()).await;
+        ended.expect("it ends");
         let took = begun.elapsed();
         let before = LENGTH - Duration::from_secs(1);
         assert!(
@@ -218,7 +219,8 @@ mod tests {
         sleep(SESSION).await;
         let before = beats.load(Ordering::Relaxed);
         tokio::time::advance(SESSION * 2).await;
-        leash.ended().await;
+        let ended = timeout(SESSION * 2, leash.ended()).await;
+        ended.expect("it ends");
         assert_eq!(beats.load(Ordering::Relaxed), before);
     }
 }
