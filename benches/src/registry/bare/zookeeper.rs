@@ -57,8 +57,11 @@ impl Bare for ZooKeeper {
         tokio::spawn(async move {
             loop {
                 let event = watcher.changed().await;
-                if event.event_type != EventType::NodeCreated {
-                    continue;
+                match event.event_type {
+                    EventType::NodeCreated => {}
+                    // The connection is lost, and with it the watch, which must not be asked again.
+                    EventType::Session => return,
+                    _ => continue,
                 }
                 if client.get_data(&event.path).await.is_err()
                     || sender.send(Instant::now()).is_err()
