@@ -5,12 +5,17 @@
 //! several nodes in one record. Refused, with a reason: what is too large, too deep, or breaks a
 //! rule of the model. Nothing that stands in a registry makes the reader panic.
 
-use serde_json::{Map, Value as Json};
+use std::iter::repeat_n;
+
 use waypost_core::{
     Address, Endpoint, Error, Instance, Metadata, Node, NodeId, Result, Service, ServiceName, Value,
 };
 
 use crate::layout::segment;
+
+use self::json::{Json, Object};
+
+mod json;
 
 /// Largest record, in bytes.
 pub const MAX_RECORD: usize = 256 * 1024;
@@ -56,21 +61,24 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Instance>, String> {
     if let Some(fault) = fault(bytes) {
         return Err(format!("the record {fault}"));
     }
-    let json: Json =
+    let json: Json<'_> =
         serde_json::from_slice(bytes).map_err(|error| format!("the record is no JSON: {error}"))?;
-    let service = object(&json, "the record")?;
-    let name = ServiceName::foreign(&text(service, "name")?).map_err(|error| error.to_string())?;
-    let version = text(service, "version")?;
+    let service = json.object("the record")?;
+    let name = ServiceName::foreign(service.text("name")?).map_err(|error| error.to_string())?;
+    let version = service.text("version")?;
     let metadata = metadata(service)?;
-    let endpoints = list(service, "endpoints", endpoint)?;
-    let nodes = list(service, "nodes", node)?;
+    let endpoints = service.list("endpoints", endpoint)?;
+    let nodes = service.list("nodes", node)?;
     check_copies(nodes.len(), &metadata, &endpoints)?;
+    // Copies for all but the last, which is the only one nearly always.
+    let copies = repeat_n((metadata, endpoints), nodes.len());
     nodes
         .into_iter()
-        .map(|node| {
-            let mut instance = Instance::new(name.clone(), node).with_version(version.clone());
-            instance.metadata.clone_from(&metadata);
-            instance.endpoints.clone_from(&endpoints);
+        .zip(copies)
+        .map(|(node, (metadata, endpoints))| {
+            let mut instance = Instance::new(name.clone(), node).with_version(version);
+            instance.metadata = metadata;
+            instance.endpoints = endpoints;
             instance.check_limits().map_err(|error| error.to_string())?;
             Ok(instance)
         })
@@ -130,7 +138,7 @@ pub fn decode_endpoint(bytes: &[u8]) -> Result<Endpoint, String> {
     if let Some(fault) = fault(bytes) {
         return Err(format!("the endpoint {fault}"));
     }
-    let json: Json = serde_json::from_slice(bytes)
+    let json: Json<'_> = serde_json::from_slice(bytes)
         .map_err(|error| format!("the endpoint is no JSON: {error}"))?;
     endpoint(&json)
 }
@@ -173,53 +181,15 @@ fn depth(bytes: &[u8]) -> usize {
     deepest
 }
 
-fn object<'a>(json: &'a Json, what: &str) -> Result<&'a Map<String, Json>, String> {
-    json.as_object()
-        .ok_or_else(|| format!("{what} is no JSON object"))
-}
-
-/// The field `key` in any case; exact case wins. `null` is as good as missing.
-fn field<'a>(object: &'a Map<String, Json>, key: &str) -> Option<&'a Json> {
-    object
-        .get(key)
-        .or_else(|| {
-            let mut pairs = object.iter();
-            pairs
-                .find(|(name, _)| name.eq_ignore_ascii_case(key))
-                .map(|(_, json)| json)
-        })
-        .filter(|json| !json.is_null())
-}
-
-fn text(object: &Map<String, Json>, key: &str) -> Result<String, String> {
-    match field(object, key) {
-        None => Ok(String::new()),
-        Some(Json::String(text)) => Ok(text.clone()),
-        Some(_) => Err(format!("the field `{key}` is no text")),
-    }
-}
-
-fn list<T>(
-    object: &Map<String, Json>,
-    key: &str,
-    read: impl Fn(&Json) -> Result<T, String>,
-) -> Result<Vec<T>, String> {
-    match field(object, key) {
-        None => Ok(Vec::new()),
-        Some(Json::Array(all)) => all.iter().map(read).collect(),
-        Some(_) => Err(format!("the field `{key}` is no list")),
-    }
-}
-
-fn metadata(owner: &Map<String, Json>) -> Result<Metadata, String> {
-    let Some(json) = field(owner, "metadata") else {
+fn metadata(owner: &Object<'_>) -> Result<Metadata, String> {
+    let Some(json) = owner.field("metadata") else {
         return Ok(Metadata::new());
     };
-    object(json, "the field `metadata`")?
-        .iter()
+    json.object("the field `metadata`")?
+        .pairs()
         .map(|(key, value)| match value {
-            Json::String(value) => Ok((key.clone(), value.clone())),
-            Json::Null => Ok((key.clone(), String::new())),
+            Json::Text(value) => Ok((key.to_owned(), value.as_ref().to_owned())),
+            Json::Null => Ok((key.to_owned(), String::new())),
             _ => {
                 let shown: String = key.chars().take(MAX_SHOWN).collect();
                 Err(format!("the metadata value of {shown:?} is no text"))
@@ -228,10 +198,10 @@ fn metadata(owner: &Map<String, Json>) -> Result<Metadata, String> {
         .collect()
 }
 
-fn node(json: &Json) -> Result<Node, String> {
-    let node = object(json, "a node")?;
-    let id = NodeId::foreign(&text(node, "id")?).map_err(|error| error.to_string())?;
-    let address = address(&text(node, "address")?, field(node, "port"))?;
+fn node(json: &Json<'_>) -> Result<Node, String> {
+    let node = json.object("a node")?;
+    let id = NodeId::foreign(node.text("id")?).map_err(|error| error.to_string())?;
+    let address = address(node.text("address")?, node.field("port"))?;
     Ok(Node {
         id,
         address,
@@ -240,8 +210,11 @@ fn node(json: &Json) -> Result<Node, String> {
 }
 
 /// go-micro before 1.8 kept the port apart.
-fn address(address: &str, port: Option<&Json>) -> Result<Address, String> {
-    let port = port.and_then(Json::as_u64).filter(|port| *port != 0);
+fn address(address: &str, port: Option<&Json<'_>>) -> Result<Address, String> {
+    let port = match port {
+        Some(Json::Whole(port)) if *port != 0 => Some(port),
+        _ => None,
+    };
     let parsed = match port {
         Some(port) if address.parse::<std::net::Ipv6Addr>().is_ok() => {
             Address::new(&format!("[{address}]:{port}"))
@@ -254,11 +227,11 @@ fn address(address: &str, port: Option<&Json>) -> Result<Address, String> {
     parsed.map_err(|error| error.to_string())
 }
 
-fn endpoint(json: &Json) -> Result<Endpoint, String> {
-    let endpoint = object(json, "an endpoint")?;
-    let optional = |key| field(endpoint, key).map(value).transpose();
+fn endpoint(json: &Json<'_>) -> Result<Endpoint, String> {
+    let endpoint = json.object("an endpoint")?;
+    let optional = |key| endpoint.field(key).map(value).transpose();
     Ok(Endpoint {
-        name: text(endpoint, "name")?,
+        name: endpoint.text("name")?.to_owned(),
         request: optional("request")?,
         response: optional("response")?,
         metadata: metadata(endpoint)?,
@@ -266,12 +239,12 @@ fn endpoint(json: &Json) -> Result<Endpoint, String> {
 }
 
 /// Recursion is bounded by [`MAX_DEPTH`].
-fn value(json: &Json) -> Result<Value, String> {
-    let object = object(json, "a value")?;
+fn value(json: &Json<'_>) -> Result<Value, String> {
+    let object = json.object("a value")?;
     Ok(Value {
-        name: text(object, "name")?,
-        kind: text(object, "type")?,
-        values: list(object, "values", value)?,
+        name: object.text("name")?.to_owned(),
+        kind: object.text("type")?.to_owned(),
+        values: object.list("values", value)?,
     })
 }
 
