@@ -58,11 +58,7 @@ pub fn checked(instance: &Instance) -> Result<Vec<u8>> {
 /// # Errors
 /// The rule that the record breaks, as one short sentence.
 pub fn decode(bytes: &[u8]) -> Result<Vec<Instance>, String> {
-    if let Some(fault) = fault(bytes) {
-        return Err(format!("the record {fault}"));
-    }
-    let json: Json<'_> =
-        serde_json::from_slice(bytes).map_err(|error| format!("the record is no JSON: {error}"))?;
+    let json = parse(bytes, "the record")?;
     let service = json.object("the record")?;
     let name = ServiceName::foreign(service.text("name")?).map_err(|error| error.to_string())?;
     let version = service.text("version")?;
@@ -135,12 +131,15 @@ pub fn decode_record(
 /// # Errors
 /// The rule that it breaks, as one short sentence.
 pub fn decode_endpoint(bytes: &[u8]) -> Result<Endpoint, String> {
+    endpoint(&parse(bytes, "the endpoint")?)
+}
+
+/// The JSON of `what`, if it may be parsed.
+fn parse<'a>(bytes: &'a [u8], what: &str) -> Result<Json<'a>, String> {
     if let Some(fault) = fault(bytes) {
-        return Err(format!("the endpoint {fault}"));
+        return Err(format!("{what} {fault}"));
     }
-    let json: Json<'_> = serde_json::from_slice(bytes)
-        .map_err(|error| format!("the endpoint is no JSON: {error}"))?;
-    endpoint(&json)
+    serde_json::from_slice(bytes).map_err(|error| format!("{what} is no JSON: {error}"))
 }
 
 /// Why a record is refused before it is parsed.
@@ -187,6 +186,7 @@ fn metadata(owner: &Object<'_>) -> Result<Metadata, String> {
     };
     json.object("the field `metadata`")?
         .pairs()
+        .into_iter()
         .map(|(key, value)| match value {
             Json::Text(value) => Ok((key.to_owned(), value.as_ref().to_owned())),
             Json::Null => Ok((key.to_owned(), String::new())),

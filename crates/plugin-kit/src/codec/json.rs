@@ -4,6 +4,7 @@
 //! maps takes twice the time.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -37,9 +38,9 @@ impl<'a> Object<'a> {
     /// The field `key` in any case; exact case wins, and the last of several. `null` is as good as
     /// missing.
     pub(super) fn field(&self, key: &str) -> Option<&Json<'a>> {
-        let last = |is: &dyn Fn(&str) -> bool| self.0.iter().rev().find(|(name, _)| is(name));
-        last(&|name| name == key)
-            .or_else(|| last(&|name| name.eq_ignore_ascii_case(key)))
+        let last = |is: fn(&str, &str) -> bool| self.0.iter().rev().find(|(name, _)| is(name, key));
+        last(|name, key| name == key)
+            .or_else(|| last(str::eq_ignore_ascii_case))
             .map(|(_, json)| json)
             .filter(|json| !matches!(json, Json::Null))
     }
@@ -66,13 +67,13 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// All pairs, one after the other; of the same key the last one counts.
-    pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &Json<'a>)> {
-        self.0.iter().map(|(key, json)| (&**key, json))
+    /// All pairs; of the same key the last one.
+    pub(super) fn pairs(&self) -> BTreeMap<&str, &Json<'a>> {
+        self.0.iter().map(|(key, json)| (&**key, json)).collect()
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Json<'a> {
+impl<'de> Deserialize<'de> for Json<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Reader)
     }

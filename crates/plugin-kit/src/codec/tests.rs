@@ -46,6 +46,12 @@ fn keys_may_have_any_case_and_fields_may_be_null_missing_or_unknown() {
 }
 
 #[test]
+fn of_a_key_that_metadata_has_twice_the_last_value_counts() {
+    let twice = r#"{"name":"a","metadata":{"k":1,"k":"x"},"nodes":[{"id":"n","address":"h:1"}]}"#;
+    assert_eq!(one(twice).metadata["k"], "x");
+}
+
+#[test]
 fn the_port_of_old_records_is_joined_to_the_host() {
     for (address, port, expected) in [
         ("10.0.0.1", "8080", "10.0.0.1:8080"),
